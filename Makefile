@@ -1,0 +1,40 @@
+# Everything runs in .venv, which `make install` makes. BOOTSTRAP is the Python that it is made with.
+BOOTSTRAP ?= $(shell command -v python3.11 || command -v python3)
+PYTHON := .venv/bin/python
+PACKAGES := tools envs critics distill eval
+STAMP := .venv/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint tiny clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with hintsight and its development tools in it; quick when nothing changed
+
+# torch comes first and alone: left to itself, pip takes the newest one and gigabytes of CUDA with it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(PYTHON) || $(BOOTSTRAP) -m venv .venv
+	$(PYTHON) -m pip install --quiet "$$(grep '^torch==' constraints.txt)" --constraint constraints.txt
+	$(PYTHON) -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+demo: install ## hints against habits on the tiny model, from rollouts to figures, on a CPU
+	$(PYTHON) -m distill --out runs/demo
+
+test: install ## run the tests; `make test ARGS="-k store"` hands options to pytest
+	$(PYTHON) -m pytest $(ARGS)
+
+lint: install ## ruff and mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy --strict $(PACKAGES)
+
+tiny: install ## train the tiny model that is shipped; about an hour on two cores
+	$(PYTHON) -m distill.tiny train
+
+clean: ## remove .venv and caches; runs/ stays
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,138 @@
+"""A tool call, what can be wrong with it, and the answer that it gets.
+
+`ErrorCode` is the one set of error codes that every package uses: results, findings, hints and leaderboards.
+Left out: how a call is checked (`tools.check`) and carried out (`tools.toolset`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class ErrorCode(StrEnum):
+    """What can go wrong in a tool-calling trajectory. The string is what files and tables show."""
+
+    MALFORMED_CALL = "malformed_call"
+    PROTOCOL_VIOLATION = "protocol_violation"
+    NONEXISTENT_TOOL = "nonexistent_tool"
+    UNAVAILABLE_TOOL = "unavailable_tool"
+    MISSING_ARGUMENT = "missing_argument"
+    UNEXPECTED_ARGUMENT = "unexpected_argument"
+    WRONG_TYPE = "wrong_type"
+    INVALID_VALUE = "invalid_value"
+    UNGROUNDED_VALUE = "ungrounded_value"
+    REPEATED_CALL = "repeated_call"
+    UNCORRECTED_RETRY = "uncorrected_retry"
+    DOMAIN_REJECTION = "domain_rejection"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    WRONG_FINAL_STATE = "wrong_final_state"
+    WRONG_TOOL = "wrong_tool"
+    WRONG_VALUE = "wrong_value"
+    MISSING_CALL = "missing_call"
+    UNNEEDED_CALL = "unneeded_call"
+    PREMATURE_STOP = "premature_stop"
+    MISREAD_RESULT = "misread_result"
+    POLICY_VIOLATION = "policy_violation"
+    INFRASTRUCTURE_FAULT = "infrastructure_fault"
+
+
+INVALID_CALL_CODES = frozenset(
+    {
+        ErrorCode.MALFORMED_CALL,
+        ErrorCode.NONEXISTENT_TOOL,
+        ErrorCode.UNAVAILABLE_TOOL,
+        ErrorCode.MISSING_ARGUMENT,
+        ErrorCode.UNEXPECTED_ARGUMENT,
+        ErrorCode.WRONG_TYPE,
+        ErrorCode.INVALID_VALUE,
+    }
+)
+"""A call with at least one of these is an *invalid call*; `invalid_per_100` is their share of all calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call as the model wrote it. `arguments` is the raw JSON text, which need not parse.
+
+    A call whose very block did not parse has an empty `name` and the block's text as `arguments`.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+    @classmethod
+    def from_openai(cls, call: Mapping[str, Any]) -> "ToolCall":
+        """Read an entry of OpenAI's `tool_calls`; arguments may come as a string or as an object."""
+        function = call.get("function")
+        if not isinstance(function, Mapping):
+            raise ValueError(f"expected a tool call with a 'function' object, got {call!r}: use OpenAI's chat form")
+        arguments = function.get("arguments", "")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        return cls(id=str(call.get("id") or ""), name=str(function.get("name") or ""), arguments=text)
+
+    def to_openai(self) -> dict[str, Any]:
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One thing that is wrong with a call.
+
+    `path` is the JSON path in the arguments (`$.order_id`), `$` for the arguments as a whole, `name` for the tool's
+    name. `allowed` lists the choices where there is a finite list of them: tool names, argument names, enum values.
+    """
+
+    code: ErrorCode
+    path: str
+    expected: str
+    came: Any
+    allowed: tuple[Any, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {"code": str(self.code), "path": self.path, "expected": self.expected}
+        record["came"] = _short(self.came)
+        if self.allowed:
+            record["allowed"] = list(self.allowed)
+        return record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a call is answered with. `content` is the text of the `role: "tool"` message."""
+
+    content: str
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def is_error(self) -> bool:
+        return bool(self.violations)
+
+    @classmethod
+    def success(cls, value: Any) -> "ToolResult":
+        return cls(content=_to_text(value))
+
+    @classmethod
+    def error(cls, *violations: Violation) -> "ToolResult":
+        content = _to_text({"errors": [violation.to_json() for violation in violations]})
+        return cls(content=content, violations=violations)
+
+    def to_message(self, call_id: str) -> dict[str, Any]:
+        """The OpenAI message; `is_error` (as in MCP) tells an error from a result that merely mentions one."""
+        message: dict[str, Any] = {"role": "tool", "tool_call_id": call_id, "content": self.content}
+        if self.is_error:
+            message["is_error"] = True
+        return message
+
+
+def _to_text(value: Any) -> str:
+    """JSON that can be written as UTF-8: a lone surrogate, which JSON's escapes can spell, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def _short(value: Any, limit: int = 200) -> Any:
+    """What came, cut where it is too long to be worth saying back."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
