@@ -1,0 +1,22 @@
+"""What a world is, how a policy acts in it, what a trajectory is."""
+
+import gymnasium
+
+from envs.archive import Archive, read_records, read_trajectories
+from envs.env import ToolEnv, make
+from envs.trajectory import Message, StopReason, Trajectory, Turn, calls_of
+
+gymnasium.register(id="hintsight/store-v0", entry_point="envs.store:StoreEnv", order_enforce=False)
+
+__all__ = [
+    "Archive",
+    "Message",
+    "StopReason",
+    "ToolEnv",
+    "Trajectory",
+    "Turn",
+    "calls_of",
+    "make",
+    "read_records",
+    "read_trajectories",
+]

@@ -1,0 +1,167 @@
+"""Worlds on the command line: look at them, act in them, let a policy act.
+
+python -m envs list
+python -m envs tools store-v0 --seed 7
+python -m envs play store-v0 --seed 7
+python -m envs rollout store-v0 --policy tiny -n 100 --out runs/tiny.jsonl
+"""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import gymnasium
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from envs.env import MAX_SEED, make
+from envs.game import Game
+from envs.play import play, typed_lines
+from envs.policies import load_policy
+from envs.progress import Tally, watched
+from envs.resume import resume
+from envs.rollout import rollout, trajectory_id
+from envs.screen import ToolTable, said
+from tools.command import InputError, run
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class List:
+    """Show the worlds: what they are, their splits, and tools of one task."""
+
+    def __call__(self) -> None:
+        console = _console()
+        for name in gymnasium.registry:
+            if name.startswith("hintsight/"):
+                console.print(_world(name.removeprefix("hintsight/")))
+
+
+def _world(env_id: str) -> Table:
+    env = make(env_id)
+    env.reset(seed=0)
+    about = (inspect.getdoc(type(env)) or "").partition("\n\n")[0].replace("\n", " ")
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), show_header=False, title=env_id, title_justify="left", title_style="bold"
+    )
+    for key, text in (
+        ("about", about),
+        ("splits", ", ".join(env.splits)),
+        ("tools", f"{', '.join(env.toolset.offered)} (in task 0 of split {env.split})"),
+    ):
+        table.add_row(said(key, "dim"), said(text))
+    env.close()
+    return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Show the tools that a task offers."""
+
+    env: Positional[str]
+    """The world's id, as `list` shows it."""
+    seed: int = 0
+    """The task."""
+    split: str = "test"
+    """Which of the world's sets of tasks."""
+    json: bool = False
+    """Print OpenAI schemas in place of a table."""
+
+    def __call__(self) -> None:
+        env = make(self.env, split=self.split)
+        env.reset(seed=self.seed)
+        if self.json:
+            print(json.dumps(env.toolset.to_openai(), indent=2, ensure_ascii=False))
+        else:
+            _console().print(ToolTable(env.toolset.offered.values()))
+        env.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """Act in a world yourself. `:help` says how; from a pipe, each line is a move."""
+
+    env: Positional[str]
+    """The world's id, as `list` shows it."""
+    seed: int = 0
+    """The task."""
+    split: str = "test"
+    """Which of the world's sets of tasks."""
+
+    def __call__(self) -> int:
+        console = _console()
+        game = Game(self.env, seed=self.seed, split=self.split)
+        try:
+            play(game, console, typed_lines(lambda: game.env.toolset, console))
+        except KeyboardInterrupt:
+            console.print()
+            return 130
+        finally:
+            game.close()
+        return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Let a policy act; each finished trajectory is appended to a file, and tasks that it has already are skipped."""
+
+    env: Positional[str]
+    """The world's id, as `list` shows it."""
+    out: Path
+    """The JSONL file."""
+    policy: str = "tiny"
+    """tiny, expert, random, habitual, or a model's folder."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
+    """How many tasks: seeds `first-seed` to `first-seed` + n - 1."""
+    split: str = "test"
+    """Which of the world's sets of tasks."""
+    first_seed: int = 0
+    """The first task."""
+    batch: int = 64
+    """How many tasks a model works on at once."""
+    temperature: float = 1.0
+    """A model's sampling temperature; 0 is greedy."""
+    sampling_seed: int = 0
+    """Another one gives other samples of the same tasks."""
+
+    def __call__(self) -> None:
+        self._check()
+        policy = load_policy(self.policy, temperature=self.temperature)
+        archive, ids = resume(self.out, env=self.env, policy=policy.name)
+        seeds = range(self.first_seed, self.first_seed + self.n)
+        missing = [seed for seed in seeds if trajectory_id(self.env, self.split, seed, self.sampling_seed) not in ids]
+        tally = Tally()
+        with archive:
+            trajectories = rollout(
+                policy, self.env, missing, split=self.split, batch=self.batch, sampling_seed=self.sampling_seed
+            )
+            for trajectory in watched(trajectories, len(missing), tally, Console(stderr=True, highlight=False)):
+                archive.write(trajectory.to_json())
+        skipped = f" ({self.n - len(missing)} skipped: already there)" if len(missing) < self.n else ""
+        print(f"{tally.tasks} trajectories{skipped}, {tally.line()}: {self.out}")
+
+    def _check(self) -> None:
+        make(self.env, split=self.split).close()
+        for name, least in (("n", 1), ("first_seed", 0), ("batch", 1), ("temperature", 0), ("sampling_seed", 0)):
+            if not getattr(self, name) >= least:
+                raise InputError(f"{name.replace('_', '-')} must be at least {least}, came {getattr(self, name)}")
+        if self.first_seed + self.n - 1 > MAX_SEED:
+            raise InputError(f"a seed is at most {MAX_SEED}: choose a smaller first-seed or n")
+
+
+Command = List | Tools | Play | Rollout
+
+
+def main() -> None:
+    run(lambda: tyro.cli(Command, prog="python -m envs", description=(__doc__ or "").partition("\n")[0])())
+
+
+if __name__ == "__main__":
+    main()

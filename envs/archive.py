@@ -1,0 +1,95 @@
+"""Trajectories in a JSONL file: appended and flushed one by one, readable at any moment.
+
+A line that was cut off by a crash is never counted as a trajectory, and never glued to the next one.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from envs.trajectory import Trajectory
+from tools.command import InputError
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a JSONL file, one a line; without a last one that is not written to its end.
+
+    Raises InputError for a file that isn't there and for a line that is no JSON object, with its number.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file: give the path of a JSONL file")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if line.startswith(b"{") and not line.endswith(b"\n"):
+                    return  # being written at this moment, or cut off by a crash
+                raise InputError(f"{path}:{number} is no JSON ({error}): remove or repair that line") from error
+            if not isinstance(record, dict):
+                raise InputError(f"{path}:{number} is no JSON object: remove or repair that line")
+            yield record
+
+
+def read_trajectories(path: Path) -> Iterator[Trajectory]:
+    """The trajectories of a file. Raises InputError for a line that is none, with its number."""
+    for number, record in enumerate(read_records(path), 1):
+        try:
+            yield Trajectory.from_json(record)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}, object {number}: {error}") from error
+
+
+class Archive:
+    """A JSONL file that is appended to. What `write` has returned from is on its way to the disk and readable."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.file = path.open("ab+")
+        self._end_last_line()
+
+    def _end_last_line(self) -> None:
+        """Drop a last line that a crash cut off. One that lacks its line end only is whole, and gets it."""
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
+        last_end = max(_line_ends(self.file), default=0)
+        self.file.seek(last_end)
+        if last_end < size and _is_json(self.file.read()):
+            self.file.write(b"\n")
+        elif last_end < size:
+            self.file.truncate(last_end)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        self.file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _line_ends(file: Any) -> Iterator[int]:
+    position = 0
+    for line in file:
+        position += len(line)
+        if line.endswith(b"\n"):
+            yield position

@@ -1,0 +1,175 @@
+"""Multi-turn tool-calling environments with Gymnasium's interface.
+
+An observation is a tuple of chat messages that are new (first the system text and the request, then tool results); an
+action is one assistant message in OpenAI's form, or its plain text. Rewards come from the final state only.
+
+`info` has these keys. After `reset`: `task` (a JSON record of the task) and `tools` (OpenAI schemas).
+After `step`: `violations` (a list per call), `success`, `stop_reason` (None while the episode goes on).
+
+A world subclasses `ToolEnv` and says what its tasks, tools and goal are; `envs.store` is one.
+"""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+
+from envs.trajectory import Message, StopReason, calls_of
+from tools import ToolCall, ToolResult, Toolset
+from tools.command import InputError, did_you_mean
+
+Observation = tuple[Message, ...]
+State = Mapping[str, Sequence[Mapping[str, Any]]]
+"""A world's state as people look at it: rows by table, each of JSON values by column; the first column is the key."""
+
+MAX_SEED = 2**31 - 1
+
+
+class MessageSpace(gymnasium.Space[Message]):
+    """Assistant messages: text, tool calls, or both. Samples are calls of made-up tools and short texts."""
+
+    def contains(self, x: Any) -> bool:
+        if not isinstance(x, dict) or x.get("role") != "assistant":
+            return False
+        text, calls = x.get("content"), x.get("tool_calls")
+        if not (text is None or isinstance(text, str)):
+            return False
+        return calls is None or (isinstance(calls, list) and all(map(_is_call, calls)))
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Message:
+        word = "".join(self.np_random.choice(list("abcdefgh"), 5))
+        if self.np_random.random() < 0.5:
+            return {"role": "assistant", "content": word}
+        call = ToolCall(id="call_0", name=word, arguments="{}")
+        return {"role": "assistant", "content": "", "tool_calls": [call.to_openai()]}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MessageSpace)
+
+
+class ObservationSpace(gymnasium.Space[Observation]):
+    """Tuples of system, user and tool messages."""
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, tuple) and all(
+            isinstance(message, dict)
+            and message.get("role") in ("system", "user", "tool")
+            and isinstance(message.get("content"), str)
+            for message in x
+        )
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Observation:
+        return ({"role": "user", "content": "".join(self.np_random.choice(list("abcdefgh "), 12))},)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObservationSpace)
+
+
+class ToolEnv(gymnasium.Env[Observation, Message | str]):
+    """A world in which an agent acts by calling tools.
+
+    An episode ends when the agent answers without a call (terminated), or after `max_turns` turns or `max_errors`
+    calls that were answered with an error (truncated). `reset(seed=n)` starts the task of that seed.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  Gymnasium declares it so
+    splits: ClassVar[Collection[str]] = ("train", "test")
+    habits: ClassVar[Collection[str]] = ()
+    """The kinds of mistake that `expert_action` can be asked to make."""
+    toolset: Toolset
+
+    def __init__(self, *, split: str = "train", max_turns: int = 12, max_errors: int = 3) -> None:
+        if split not in self.splits:
+            raise InputError(f"no split {split!r}: {did_you_mean(split, list(self.splits))}")
+        if max_turns < 1 or max_errors < 1:
+            raise InputError(f"max_turns and max_errors must be at least 1, came {max_turns} and {max_errors}")
+        self.split, self.max_turns, self.max_errors = split, max_turns, max_errors
+        self.observation_space, self.action_space = ObservationSpace(), MessageSpace()
+        self.turns = self.errors = 0
+
+    @abstractmethod
+    def begin(self, seed: int) -> Observation:
+        """Set up the world and `self.toolset` for a task; give the messages that open the conversation."""
+
+    @abstractmethod
+    def is_solved(self) -> bool:
+        """Whether the world is now as the task wants it."""
+
+    @abstractmethod
+    def task_record(self) -> dict[str, Any]:
+        """What a trajectory keeps of the task: JSON with at least `seed` and `split`."""
+
+    @abstractmethod
+    def expert_action(self, habits: Collection[str] = ()) -> Message:
+        """What solves the task from here, with mistakes of the given habits where they apply."""
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
+            raise InputError(f"a seed is a whole number from 0 to {MAX_SEED}, came {seed!r}")
+        super().reset(seed=seed)
+        if seed is None:
+            seed = int(self.np_random.integers(MAX_SEED))
+        self.turns = self.errors = 0
+        messages = self.begin(seed)
+        return messages, {"task": self.task_record(), "tools": self.toolset.to_openai()}
+
+    def step(self, action: Message | str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        message = {"role": "assistant", "content": action} if isinstance(action, str) else action
+        if not self.action_space.contains(message):
+            raise InputError(f"expected an assistant message in OpenAI's form or its text, came {action!r}")
+        self.turns += 1
+        results = [self._answer(call) for call in calls_of(message)]
+        stop_reason = self._stop_reason(bool(results))
+        success = stop_reason is StopReason.ANSWERED and self.is_solved()
+        info = {
+            "violations": [[violation.to_json() for violation in result.violations] for _, result in results],
+            "success": success,
+            "stop_reason": stop_reason,
+        }
+        answered = stop_reason is StopReason.ANSWERED
+        observation = tuple(result.to_message(call_id) for call_id, result in results)
+        return observation, float(success), answered, bool(stop_reason) and not answered, info
+
+    def _answer(self, call: Mapping[str, Any]) -> tuple[str, ToolResult]:
+        parsed = ToolCall.from_openai(call)
+        result = self.toolset.call(parsed)
+        self.errors += result.is_error
+        self.after_call(parsed, result)
+        return parsed.id, result
+
+    def state(self) -> State:
+        """The state of the world as it is now, for people to look at; empty for a world that doesn't show it."""
+        return {}
+
+    def after_call(self, call: ToolCall, result: ToolResult) -> None:
+        """A world's chance to note what was done, for its expert."""
+
+    def _stop_reason(self, acted: bool) -> StopReason | None:
+        if not acted:
+            return StopReason.ANSWERED
+        if self.errors >= self.max_errors:
+            return StopReason.ERROR_LIMIT
+        return StopReason.TURN_LIMIT if self.turns >= self.max_turns else None
+
+
+def make(env_id: str, **options: Any) -> ToolEnv:
+    """A world by its short id (`store-v0`) or by any id that Gymnasium knows.
+
+    Raises InputError for an unknown id, with the nearest known one.
+    """
+    known = [name.removeprefix("hintsight/") for name in gymnasium.registry if name.startswith("hintsight/")]
+    full = f"hintsight/{env_id}" if env_id in known else env_id
+    if full not in gymnasium.registry:
+        raise InputError(f"no environment {env_id!r}: {did_you_mean(env_id.removeprefix('hintsight/'), known)}")
+    env = gymnasium.make(full, **options).unwrapped
+    if not isinstance(env, ToolEnv):
+        raise InputError(f"{env_id!r} is no tool-calling environment: it must subclass envs.ToolEnv")
+    return env
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str)

@@ -1,0 +1,156 @@
+"""One task in a person's hands: an episode that can be looked at, taken back move by move, and kept as a trajectory.
+
+Left out: reading what the person types (`envs.line`) and showing what comes of it (`envs.screen`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from envs.env import State, make
+from envs.trajectory import Message, StopReason, Trajectory
+from tools.command import InputError
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One row of the world's state that is not as it was; `before` is None for a new row, `after` for a lost one."""
+
+    table: str
+    before: Row | None
+    after: Row | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One turn and what came of it. `violations` has a list per call, `results` the message that answers each."""
+
+    message: Message
+    by_expert: bool
+    results: Sequence[Message]
+    violations: Sequence[Sequence[Mapping[str, Any]]]
+    changes: Sequence[Change]
+    reward: float
+    success: bool
+    stop_reason: StopReason | None
+
+
+class Game:
+    """A running episode. The same seed and the same moves give the same world, which is what makes `undo` possible."""
+
+    def __init__(self, env_id: str, *, seed: int, split: str) -> None:
+        self.env_id, self.seed = env_id, seed
+        self.env = make(env_id, split=split)
+        self._begin()
+
+    def _begin(self) -> None:
+        opening, info = self.env.reset(seed=self.seed)
+        self.opening, self.task, self.tools = opening, info["task"], info["tools"]
+        self.moves: list[Move] = []
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.moves) and self.moves[-1].stop_reason is not None
+
+    @property
+    def call_id(self) -> str:
+        """The id of the next call."""
+        return f"call_{len(self.moves)}"
+
+    def act(self, message: Message, *, by_expert: bool = False) -> Move:
+        """Take a turn. Raises InputError once the episode has ended."""
+        if self.ended:
+            raise InputError("the episode has ended: write :undo, :save FILE or :quit")
+        before = self.env.state()
+        results, reward, _, _, info = self.env.step(message)
+        move = Move(
+            message=message,
+            by_expert=by_expert,
+            results=results,
+            violations=info["violations"],
+            changes=changes(before, self.env.state()),
+            reward=reward,
+            success=info["success"],
+            stop_reason=info["stop_reason"],
+        )
+        self.moves.append(move)
+        return move
+
+    def expert(self) -> Move:
+        """Let the expert take a turn."""
+        if self.ended:
+            raise InputError("the episode has ended: write :undo, :save FILE or :quit")
+        return self.act(self.env.expert_action(), by_expert=True)
+
+    def undo(self) -> Move:
+        """Take the last turn back, by playing the earlier ones again. Raises InputError where there is none."""
+        if not self.moves:
+            raise InputError("there is nothing to undo")
+        *earlier, last = self.moves
+        self._begin()
+        for move in earlier:
+            self.act(move.message, by_expert=move.by_expert)
+        return last
+
+    def trajectory(self, number: int = 0) -> Trajectory:
+        """The episode as a trajectory, the person's `number`-th of this task. Raises InputError before it has ended."""
+        if not self.ended:
+            raise InputError("the episode is still going on, so there is no trajectory yet: end it with  answer TEXT")
+        last = self.moves[-1]
+        assert last.stop_reason is not None
+        messages = [*self.opening]
+        for move in self.moves:
+            messages += [move.message, *move.results]
+        return Trajectory(
+            id=f"{self.env_id}/{self.env.split}/{self.seed}/person{number}",
+            env=self.env_id,
+            task=self.task,
+            policy="person with expert" if any(move.by_expert for move in self.moves) else "person",
+            tools=self.tools,
+            messages=messages,
+            reward=last.reward,
+            success=last.success,
+            stop_reason=last.stop_reason,
+        )
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def changes(before: State, after: State) -> list[Change]:
+    """What differs between two states. A row that kept its first column, alone in that, counts as changed."""
+    return [
+        change
+        for table in {**before, **after}
+        for change in _table_changes(table, before.get(table, ()), after.get(table, ()))
+    ]
+
+
+def _table_changes(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
+    gone, new = _not_in(before, after), _not_in(after, before)
+    gone_keys, new_keys = Counter(map(_key, gone)), Counter(map(_key, new))
+    same = {key for key in new_keys if gone_keys[key] == new_keys[key] == 1}
+    pairs = {_key(row): row for row in gone if _key(row) in same}
+    return [
+        *(Change(table=table, before=row, after=None) for row in gone if _key(row) not in same),
+        *(Change(table=table, before=pairs.get(_key(row)), after=row) for row in new),
+    ]
+
+
+def _not_in(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The rows that are not among the others, where two alike count as two."""
+    spare = Counter(map(repr, others))
+    left = []
+    for row in rows:
+        if spare[repr(row)]:
+            spare[repr(row)] -= 1
+        else:
+            left.append(row)
+    return left
+
+
+def _key(row: Row) -> str:
+    return repr(next(iter(row.values()), None))

@@ -1,0 +1,86 @@
+"""Rollouts: a policy acts in an environment, batch by batch, and each finished episode is a trajectory.
+
+Left out: rollouts over servers, retries, resuming; a batch goes turn by turn in step.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from random import Random
+
+from envs.env import ToolEnv, make
+from envs.policies.base import Context, Policy, Reply
+from envs.trajectory import StopReason, Trajectory
+from tools.command import InputError
+
+
+def rollout(
+    policy: Policy, env_id: str, seeds: Iterable[int], *, split: str = "test", batch: int = 64, sampling_seed: int = 0
+) -> Iterator[Trajectory]:
+    """Run `policy` on the tasks of `seeds`; yields each trajectory as its episode ends.
+
+    The same arguments give the same trajectories: an episode's chance depends on its seed and `sampling_seed` only.
+    Raises InputError for a batch of none.
+    """
+    if batch < 1:
+        raise InputError(f"a batch has at least 1 task, came {batch}")
+    pending = iter(seeds)
+    while chunk := list(islice(pending, batch)):
+        yield from _batch(policy, env_id, chunk, split, sampling_seed)
+
+
+def trajectory_id(env_id: str, split: str, seed: int, sampling_seed: int = 0) -> str:
+    """The id of the trajectory that `rollout` makes of a task."""
+    return f"{env_id}/{split}/{seed}/{sampling_seed}"
+
+
+def _batch(policy: Policy, env_id: str, seeds: Sequence[int], split: str, sampling_seed: int) -> Iterator[Trajectory]:
+    episodes = [_Episode(policy, make(env_id, split=split), env_id, seed, sampling_seed) for seed in seeds]
+    try:
+        while episodes:
+            replies = policy.act([episode.context for episode in episodes])
+            for episode, reply in zip(episodes, replies, strict=True):
+                if trajectory := episode.take(reply):
+                    yield trajectory
+            episodes = [episode for episode in episodes if not episode.ended]
+    finally:
+        for episode in episodes:
+            episode.context.env.close()
+
+
+class _Episode:
+    """One running episode of a batch."""
+
+    def __init__(self, policy: Policy, env: ToolEnv, env_id: str, seed: int, sampling_seed: int) -> None:
+        messages, info = env.reset(seed=seed)
+        self.env, self.task, self.policy, self.env_id = env, info["task"], policy.name, env_id
+        self.id = trajectory_id(env_id, env.split, seed, sampling_seed)
+        self.context = Context(env=env, messages=[*messages], tools=info["tools"], rng=Random(self.id))
+        self.ended = False
+
+    def take(self, reply: Reply) -> Trajectory | None:
+        """Take a turn; the trajectory if it was the last one."""
+        context = self.context
+        if reply.turn is not None:
+            context.turns.append(reply.turn)
+        context.messages.append(reply.message)
+        results, reward, terminated, truncated, info = context.env.step(reply.message)
+        context.messages.extend(results)
+        return self._finish(reward, info["success"], info["stop_reason"]) if terminated or truncated else None
+
+    def _finish(self, reward: float, success: bool, stop_reason: StopReason) -> Trajectory:
+        self.ended = True
+        self.env.close()
+        turns = tuple(self.context.turns)
+        return Trajectory(
+            id=self.id,
+            env=self.env_id,
+            task=self.task,
+            policy=self.policy,
+            tools=self.context.tools,
+            messages=self.context.messages,
+            turns=turns,
+            reward=reward,
+            success=success,
+            stop_reason=stop_reason,
+            token_exact=bool(turns),
+        )

@@ -1,0 +1,202 @@
+"""What a person sees of an episode: renderables for `rich`, and text of the world made safe for a terminal.
+
+All text goes in as `Text`, so that nothing in it is read as markup, and through `visible`, so that nothing in it moves
+the cursor. Left out: whether a terminal has colours and how wide it is, which is rich's to know.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from envs.env import State
+from envs.game import Change, Move
+from envs.line import COMMANDS
+from envs.trajectory import Message, StopReason, calls_of
+from tools import ErrorCode, Tool
+from tools.command import did_you_mean
+
+
+def visible(text: str) -> str:
+    """The text with control characters, other than line ends, written as escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def said(text: Any, style: str = "") -> Text:
+    """Text from the world, or any JSON value, as a renderable."""
+    return Text(visible(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)), style=style)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTable:
+    """The tools of an episode: a line per argument."""
+
+    tools: Iterable[Tool]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+        for heading in ("tool", "arguments", "what it does"):
+            table.add_column(Text(heading, style="dim"), overflow="fold")
+        for tool in self.tools:
+            table.add_row(said(tool.name, "bold cyan"), _arguments(tool), said(tool.description))
+        yield table
+
+
+def _arguments(tool: Tool) -> Text:
+    lines = []
+    for name, schema in tool.parameters.get("properties", {}).items():
+        optional = "" if name in tool.required else " (optional)"
+        lines.append(Text.assemble(said(name), ": ", said(_kind(schema), "dim"), optional))
+    return Text("\n").join(lines) if lines else Text("none", style="dim")
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """What values a schema asks for, in a word or a few."""
+    if "enum" in schema:
+        return " | ".join(value if isinstance(value, str) else json.dumps(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    wanted = schema.get("type", "any JSON")
+    return wanted if isinstance(wanted, str) else " or ".join(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The messages that open an episode."""
+
+    messages: Sequence[Message]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for message in self.messages:
+            style = "bold" if message["role"] == "user" else "dim"
+            table.add_row(Text(message["role"], style="dim"), said(message["content"], style))
+        yield table
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a turn: results or errors, changes of the world, and the end if it was one."""
+
+    move: Move
+    errors: int
+    max_errors: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.move.by_expert:
+            yield Text.assemble(("expert: ", "dim"), said(move_text(self.move.message)))
+        for result, violations in zip(self.move.results, self.move.violations, strict=True):
+            yield Padding(_errors(violations) if violations else said(result["content"]), (0, 0, 0, 2))
+        for change in self.move.changes:
+            yield Padding(Text.assemble(("changed: ", "yellow"), said(_change(change))), (0, 0, 0, 2))
+        if any(self.move.violations):
+            yield Padding(Text(f"error {self.errors} of {self.max_errors}", style="dim"), (0, 0, 0, 2))
+        if self.move.stop_reason is not None:
+            yield _ending(self.move, self.move.stop_reason)
+
+
+def move_text(message: Message) -> str:
+    """A turn in a line: its calls, or its answer."""
+    calls = [call["function"] for call in calls_of(message)]
+    return "; ".join(f"{call['name']} {call['arguments']}" for call in calls) or f"answer {message.get('content')}"
+
+
+def _errors(violations: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for violation in violations:
+        table.add_row(Text(violation["code"], style="bold red"), Group(*_explained(violation)))
+    return table
+
+
+def _explained(violation: Mapping[str, Any]) -> Iterator[Text]:
+    if violation["code"] == ErrorCode.DOMAIN_REJECTION:
+        yield said(violation["expected"])
+        return
+    yield Text.assemble(("at        ", "dim"), said(violation["path"]))
+    yield Text.assemble(("expected  ", "dim"), said(violation["expected"]))
+    if violation["code"] != ErrorCode.MISSING_ARGUMENT:
+        came = violation["came"] if isinstance(violation["came"], str) else json.dumps(violation["came"])
+        shown = json.dumps(came, ensure_ascii=False) if isinstance(violation["came"], str) else came
+        yield Text.assemble(("came      ", "dim"), said(shown))
+        if violation.get("allowed"):
+            wrong = came if violation["code"] != ErrorCode.UNEXPECTED_ARGUMENT else violation["path"].rpartition(".")[2]
+            yield said(did_you_mean(wrong, [str(choice) for choice in violation["allowed"]]), "green")
+
+
+def _change(change: Change) -> str:
+    """`order 417: status open -> cancelled`, `new refund: order_id 417, amount 30`."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        word, row = ("new", after) if before is None else ("gone", before)
+        return f"{word} {change.table}: " + ", ".join(f"{name} {_value(value)}" for name, value in (row or {}).items())
+    changed = [
+        f"{name} {_value(before.get(name))} -> {_value(value)}"
+        for name, value in after.items()
+        if before.get(name) != value
+    ]
+    return f"{change.table} {_value(next(iter(after.values())))}: {', '.join(changed)}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _ending(move: Move, stop_reason: StopReason) -> Text:
+    solved = ("solved", "bold green") if move.success else ("not solved", "bold red")
+    return Text.assemble(solved, f": reward {move.reward:g}, {stop_reason}. :undo, :save FILE or :quit")
+
+
+@dataclass(frozen=True, slots=True)
+class StateTables:
+    """The state of the world, a table per table."""
+
+    state: State
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.state:
+            yield Text("this world doesn't show its state")
+        for name, rows in self.state.items():
+            if not rows:
+                yield Text.assemble(said(name, "bold"), (": empty", "dim"))
+                continue
+            table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+            for column in rows[0]:
+                table.add_column(said(column, "dim"), overflow="fold")
+            for row in rows:
+                table.add_row(*(said(_value(value)) for value in row.values()))
+            yield Group(said(name, "bold"), Padding(table, (0, 0, 0, 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """How to act. The examples use tools and arguments of this very episode."""
+
+    tools: Sequence[Tool]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for typed, meaning in [*self._ways(), *COMMANDS.items()]:
+            table.add_row(said(typed, "bold"), Text(meaning))
+        yield table
+
+    def _ways(self) -> Iterator[tuple[str, str]]:
+        tool = next((tool for tool in self.tools if tool.required), None)
+        name, argument = (tool.name, tool.required[0]) if tool else ("TOOL", "ARGUMENT")
+        yield f"{name} {argument}=7", "call a tool; the value becomes what its schema asks for"
+        yield f'{name} {argument}="7"', "in quotes it stays text"
+        yield f"{name} {argument}:=7", "exactly this JSON"
+        yield f'{{"name": "{name}", "arguments": {{...}}}}', "the whole call in JSON"
+        yield "answer TEXT", "end the episode with an answer"
