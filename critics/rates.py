@@ -1,0 +1,190 @@
+"""How often which error happens: counts, rates per 100 calls with 95% intervals, and drops.
+
+`distill` and `eval` count with this too, so that a rate means the same everywhere. A subset is the caller's: `measure`
+takes any trajectories. The intervals take calls as independent; those of one trajectory are not quite, so that true
+intervals are somewhat wider. Left out: what is an error (`critics.rules`) and what rates are compared with (`eval`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, isinf, log, sqrt
+from typing import Any
+
+from critics.finding import WARNING, Finding
+from envs import StopReason, Trajectory, calls_of
+from tools import INVALID_CALL_CODES, ErrorCode
+
+Z95 = 1.959963984540054
+"""The 97.5% point of the standard normal distribution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """`count` of `total`, as a rate with its 95% interval. Of nothing, the rate is 0 and the interval says nothing."""
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    total: int
+
+    @classmethod
+    def share(cls, count: int, total: int, *, per: float = 1.0) -> "Rate":
+        """The part of `total` that `count` is, per `per`, with Wilson's score interval.
+
+        Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+        Raises ValueError unless 0 <= count <= total.
+        """
+        if not 0 <= count <= total:
+            raise ValueError(f"expected a count from 0 to {total}, came {count}")
+        if total == 0:
+            return cls(rate=0.0, low=0.0, high=per, count=0, total=0)
+        share, z2 = count / total, Z95 * Z95
+        center = (share + z2 / (2 * total)) / (1 + z2 / total)
+        half = Z95 / (1 + z2 / total) * sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+        # At the ends the interval touches 0 and 1 exactly, which rounding would miss.
+        low = 0.0 if count == 0 else center - half
+        high = 1.0 if count == total else center + half
+        return cls(rate=share * per, low=low * per, high=high * per, count=count, total=total)
+
+    @classmethod
+    def events(cls, count: int, total: int, *, per: float = 1.0) -> "Rate":
+        """`count` events in `total`, which may be fewer, per `per`, with Byar's approximation of Poisson's interval.
+
+        Source: N. E. Breslow and N. E. Day, "Statistical methods in cancer research" II (1987), chapter 2.
+        """
+        if total == 0:
+            return cls(rate=0.0, low=0.0, high=per, count=count, total=0)
+        above = count + 1
+        low = count * (1 - 1 / (9 * count) - Z95 / (3 * sqrt(count))) ** 3 if count else 0.0
+        high = above * (1 - 1 / (9 * above) + Z95 / (3 * sqrt(above))) ** 3
+        scale = per / total
+        return cls(rate=count * scale, low=max(0.0, low) * scale, high=high * scale, count=count, total=total)
+
+    def to_json(self) -> dict[str, float]:
+        return {"rate": self.rate, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A ratio of two rates with its 95% interval; `high` may be infinite, which JSON has as null."""
+
+    ratio: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        return {"ratio": self.ratio, "low": self.low, "high": None if isinf(self.high) else self.high}
+
+
+def drop(before: Rate, after: Rate) -> Ratio:
+    """How many times smaller a share has become: before over after, with the delta method's interval on its logarithm.
+
+    Where a count is 0, half an event is added to both counts and both totals, so that the ratio is finite: 10 of 100
+    against 0 of 100 is a drop of 21. Where both are all, half an event is taken off both. Where either has no calls,
+    nothing is known: 1, from 0 to infinity.
+    Sources: D. Katz et al., "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34
+    (1978); for the half events S. D. Walter, "The distribution of Levin's measure of attributable risk", Biometrika 62
+    (1975).
+    """
+    if before.total == 0 or after.total == 0:
+        return Ratio(ratio=1.0, low=0.0, high=inf)
+    none = 0.5 if 0 in (before.count, after.count) else 0.0
+    all_of_both = 0.5 if before.count == before.total and after.count == after.total else 0.0
+    hits, of = before.count + none - all_of_both, before.total + none
+    hits_after, of_after = after.count + none - all_of_both, after.total + none
+    center = log(hits / of) - log(hits_after / of_after)
+    half = Z95 * sqrt(1 / hits - 1 / of + 1 / hits_after - 1 / of_after)
+    return Ratio(ratio=exp(center), low=exp(center - half), high=exp(center + half))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The figures of some trajectories. Those with an infrastructure fault are counted in `faults` and nowhere else.
+
+    `invalid_per_100` and `codes` are per 100 calls: calls that have the code, or turns for a code of whole turns.
+    `success` is the share of trajectories whose world is known; `warnings` are guesses, counted as `codes` are.
+    """
+
+    tasks: int
+    calls: int
+    invalid_calls: int
+    invalid_per_100: Rate
+    codes: Mapping[ErrorCode, Rate]
+    warnings: Mapping[ErrorCode, Rate]
+    success: Rate
+    valid_calls_per_task: float
+    faults: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tasks": self.tasks,
+            "calls": self.calls,
+            "invalid_per_100": self.invalid_per_100.to_json(),
+            "codes": {str(code): rate.to_json() for code, rate in self.codes.items()},
+            "warnings": {str(code): rate.to_json() for code, rate in self.warnings.items()},
+            "success": self.success.to_json(),
+            "valid_calls_per_task": self.valid_calls_per_task,
+            "faults": self.faults,
+        }
+
+
+class _Tally:
+    """Counts of one code: the calls and the turns that have it."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[ErrorCode] = Counter()
+        self.turns: Counter[ErrorCode] = Counter()
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        for code, _, call_index in {(part.code, part.message_index, part.call_index) for part in findings}:
+            as_call = call_index is not None or code is ErrorCode.MALFORMED_CALL
+            (self.calls if as_call else self.turns)[code] += 1
+
+    def rates(self, calls: int) -> dict[ErrorCode, Rate]:
+        return {code: self._rate(code, calls) for code in ErrorCode if self.calls[code] or self.turns[code]}
+
+    def _rate(self, code: ErrorCode, calls: int) -> Rate:
+        if self.turns[code]:  # there may be more turns than calls, so this is no share
+            return Rate.events(self.turns[code] + self.calls[code], calls, per=100)
+        return Rate.share(self.calls[code], calls, per=100)
+
+
+def measure(criticized: Iterable[tuple[Trajectory, Sequence[Finding]]]) -> Measured:
+    """Count the errors of trajectories with their findings, in one pass."""
+    certain, warnings = _Tally(), _Tally()
+    tasks = calls = invalid = known = solved = faults = 0
+    for trajectory, findings in criticized:
+        if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
+            faults += 1
+            continue
+        wrong = [finding for finding in findings if finding.confidence != WARNING]
+        certain.add(wrong)
+        warnings.add(finding for finding in findings if finding.confidence == WARNING)
+        tasks += 1
+        calls += calls_in(trajectory, findings)
+        invalid += len({(part.message_index, part.call_index) for part in wrong if part.code in INVALID_CALL_CODES})
+        known += bool(trajectory.env)
+        solved += bool(trajectory.env) and trajectory.success
+    return Measured(
+        tasks=tasks,
+        calls=calls,
+        invalid_calls=invalid,
+        invalid_per_100=Rate.share(invalid, calls, per=100),
+        codes=certain.rates(calls),
+        warnings=warnings.rates(calls),
+        success=Rate.share(solved, known),
+        valid_calls_per_task=(calls - invalid) / tasks if tasks else 0.0,
+        faults=faults,
+    )
+
+
+def calls_in(trajectory: Trajectory, findings: Iterable[Finding]) -> int:
+    """The calls of a trajectory. A turn with a call that no parser took for one counts as one call."""
+    unread = {
+        finding.message_index
+        for finding in findings
+        if finding.code is ErrorCode.MALFORMED_CALL and finding.call_index is None
+    }
+    return len(unread) + sum(len(calls_of(message)) for message in trajectory.messages)

@@ -1,0 +1,205 @@
+"""Where things stand in text: the parts of a JSON document, the calls of a turn, the part that a violation is about.
+
+All places are [start, end) in characters. Left out: tokens, and how calls are parsed and checked (`envs`, `tools`).
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tools import ErrorCode, ToolCall, Violation
+
+Span = tuple[int, int]
+
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_STEP = re.compile(r"\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]|\.([^.\[]+)", re.DOTALL)
+_PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+STOPS = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A JSON value in a text. `key` is where its name's opening quote stands, or `start` where it has no name."""
+
+    key: int
+    start: int
+    end: int
+    children: dict[str | int, "Node"] = field(default_factory=dict, repr=False)
+
+    @property
+    def span(self) -> Span:
+        return self.start, self.end
+
+    def find(self, path: str) -> tuple["Node", str]:
+        """Follow a JSON path (`$.items[0].sku`) as far as it leads: the last value there is, and the path's rest."""
+        node, rest = self, path.removeprefix("$")
+        while rest:
+            # A name that a violation adds to a path is not quoted, so all that is left may be one name.
+            if rest[1:] in node.children:
+                return node.children[rest[1:]], ""
+            step = _STEP.match(rest)
+            child = node.children.get(_step_key(step)) if step else None
+            if step is None or child is None:
+                break
+            node, rest = child, rest[step.end() :]
+        return node, rest
+
+
+def _step_key(step: re.Match[str]) -> str | int:
+    index, quoted, plain = step.groups()
+    if index is not None:
+        return int(index)
+    return plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+
+
+def json_path(parent: str, key: str | int) -> str:
+    """One step further on a JSON path, written as jsonschema writes it."""
+    if isinstance(key, int):
+        return f"{parent}[{key}]"
+    if _PLAIN_NAME.fullmatch(key):
+        return f"{parent}.{key}"
+    escaped = key.replace("\\", "\\\\").replace("'", r"\'")
+    return f"{parent}['{escaped}']"
+
+
+def scan(text: str, start: int = 0, end: int | None = None) -> Node | None:
+    """The places of all values of the JSON document text[start:end], in linear time; None if that is no JSON.
+
+    Of two members with one name the last one counts, as it does for `json.loads`.
+    """
+    end = len(text) if end is None else end
+    try:
+        json.loads(text[start:end])
+    except (ValueError, RecursionError):
+        return None
+    root = Node(start, start, end)
+    open_nodes, name, key = [root], None, -1
+    for token in _TOKEN.finditer(text, start, end):
+        first, parent = token[0][0], open_nodes[-1]
+        if first in "}]":
+            open_nodes.pop().end = token.end()
+        elif first == '"' and name is None and text[parent.start] == "{":
+            name, key = json.loads(token[0]), token.start()
+        elif first not in ",:":
+            node = Node(token.start() if name is None else key, *token.span())
+            parent.children[len(parent.children) if name is None else name] = node
+            name = None
+            if first in "{[":
+                open_nodes.append(node)
+    return root.children[0]
+
+
+def call_blocks(raw: str) -> list[Span]:
+    """The inner texts of a turn's `<tool_call>` blocks (Hermes' and Qwen's form), without the space around them.
+
+    A block that is not closed goes to the turn's end. Blocks inside `<think>` are drafts, not calls. An empty block is
+    given with its tags, so that there is something to point at.
+    """
+    stop = STOPS.search(raw)
+    end = stop.start() if stop else len(raw)
+    return list(_blocks(raw, _reasoning_end(raw), end))
+
+
+def _reasoning_end(raw: str) -> int:
+    return raw.find("</think>") + len("</think>") if raw.lstrip().startswith("<think>") and "</think>" in raw else 0
+
+
+def _blocks(raw: str, position: int, end: int) -> Iterator[Span]:
+    while (opened := raw.find(OPEN, position, end)) != -1:
+        inner = opened + len(OPEN)
+        closed = raw.find(CLOSE, inner, end)
+        position = end if closed == -1 else closed + len(CLOSE)
+        start, stop = _stripped(raw, inner, end if closed == -1 else closed)
+        yield (start, stop) if start < stop else (opened, position)
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlace:
+    """Where one call stands: all of it, its name, its arguments. `call` is the object that holds name and arguments."""
+
+    whole: Span
+    name: Span
+    call: Node | None = None
+    arguments: Node | None = None
+
+    def value(self, path: str) -> Span:
+        """The value at a path, or the nearest one around it."""
+        return self.arguments.find(path)[0].span if self.arguments else self.whole
+
+    def member(self, path: str) -> Span:
+        """A member of an object: from its name's opening quote to the end of its value."""
+        if self.arguments is None:
+            return self.whole
+        node, rest = self.arguments.find(path)
+        return node.span if rest else (node.key, node.end)
+
+    def closing(self, path: str) -> Span:
+        """The brace that closes the object which lacks the member that `path` names."""
+        lacking = self.arguments.find(path)[0] if self.arguments else self.call
+        return (lacking.end - 1, lacking.end) if lacking else self.whole
+
+    def of(self, violation: Violation) -> Span:
+        """The part of the call that a violation is about."""
+        match violation.code:
+            case ErrorCode.NONEXISTENT_TOOL | ErrorCode.UNAVAILABLE_TOOL:
+                return self.name
+            case ErrorCode.MALFORMED_CALL:
+                return self.whole
+            case ErrorCode.MISSING_ARGUMENT:
+                return self.closing(violation.path)
+            case ErrorCode.UNEXPECTED_ARGUMENT:
+                return self.member(violation.path)
+            case _:
+                return self.value(violation.path)
+
+
+def places(calls: Sequence[ToolCall], raw: str | None) -> list[CallPlace]:
+    """Where each call of a turn stands in its raw text, or in its own strings where that is not known."""
+    if raw is None:
+        return [_in_itself(call) for call in calls]
+    blocks, position, found = call_blocks(raw), 0, []
+    for number, call in enumerate(calls):
+        place = _in_block(call, raw, blocks[number]) if number < len(blocks) else None
+        place = place or _in_other_form(call, raw, position)
+        position = place.whole[1] if place.whole != (0, len(raw)) else position
+        found.append(place)
+    return found
+
+
+def _in_itself(call: ToolCall) -> CallPlace:
+    return CallPlace(whole=(0, len(call.arguments)), name=(0, len(call.name)), arguments=scan(call.arguments))
+
+
+def _in_block(call: ToolCall, raw: str, block: Span) -> CallPlace | None:
+    """The call in its block; None if the block holds another call, so that the count of blocks can't be relied on."""
+    node = scan(raw, *block)
+    if node is None or "name" not in node.children:
+        return CallPlace(whole=block, name=block, call=node) if not call.name else None
+    start, end = node.children["name"].span
+    if call.name not in ("", json.loads(raw[start:end])):
+        return None
+    return CallPlace(whole=block, name=(start + 1, end - 1), call=node, arguments=node.children.get("arguments"))
+
+
+def _in_other_form(call: ToolCall, raw: str, position: int) -> CallPlace:
+    """The call in a form that is not known: by its arguments' text, else all of the turn."""
+    start = raw.find(call.arguments, position) if call.arguments else -1
+    if start == -1:
+        name = raw.find(call.name, position) if call.name else -1
+        whole = (0, len(raw))
+        return CallPlace(whole=whole, name=whole if name == -1 else (name, name + len(call.name)))
+    end = start + len(call.arguments)
+    name = raw.rfind(call.name, position, start) if call.name else -1
+    return CallPlace(
+        whole=(start, end),
+        name=(start, end) if name == -1 else (name, name + len(call.name)),
+        arguments=scan(raw, start, end),
+    )
