@@ -151,33 +151,47 @@ class _Tally:
         return Rate.share(self.calls[code], calls, per=100)
 
 
-def measure(criticized: Iterable[tuple[Trajectory, Sequence[Finding]]]) -> Measured:
-    """Count the errors of trajectories with their findings, in one pass."""
-    certain, warnings = _Tally(), _Tally()
-    tasks = calls = invalid = known = solved = faults = 0
-    for trajectory, findings in criticized:
+class Count:
+    """The errors of trajectories, counted one by one; `measured` gives the figures of those added so far."""
+
+    def __init__(self) -> None:
+        self.certain, self.warnings = _Tally(), _Tally()
+        self.tasks = self.calls = self.invalid_calls = self.known = self.solved = self.faults = 0
+
+    def add(self, trajectory: Trajectory, findings: Sequence[Finding]) -> None:
         if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
-            faults += 1
-            continue
+            self.faults += 1
+            return
         wrong = [finding for finding in findings if finding.confidence != WARNING]
-        certain.add(wrong)
-        warnings.add(finding for finding in findings if finding.confidence == WARNING)
-        tasks += 1
-        calls += calls_in(trajectory, findings)
-        invalid += len({(part.message_index, part.call_index) for part in wrong if part.code in INVALID_CALL_CODES})
-        known += bool(trajectory.env)
-        solved += bool(trajectory.env) and trajectory.success
-    return Measured(
-        tasks=tasks,
-        calls=calls,
-        invalid_calls=invalid,
-        invalid_per_100=Rate.share(invalid, calls, per=100),
-        codes=certain.rates(calls),
-        warnings=warnings.rates(calls),
-        success=Rate.share(solved, known),
-        valid_calls_per_task=(calls - invalid) / tasks if tasks else 0.0,
-        faults=faults,
-    )
+        self.certain.add(wrong)
+        self.warnings.add(finding for finding in findings if finding.confidence == WARNING)
+        self.tasks += 1
+        self.calls += calls_in(trajectory, findings)
+        invalid = (part for part in wrong if part.code in INVALID_CALL_CODES)
+        self.invalid_calls += len({(part.message_index, part.call_index) for part in invalid})
+        self.known += bool(trajectory.env)
+        self.solved += bool(trajectory.env) and trajectory.success
+
+    def measured(self) -> Measured:
+        return Measured(
+            tasks=self.tasks,
+            calls=self.calls,
+            invalid_calls=self.invalid_calls,
+            invalid_per_100=Rate.share(self.invalid_calls, self.calls, per=100),
+            codes=self.certain.rates(self.calls),
+            warnings=self.warnings.rates(self.calls),
+            success=Rate.share(self.solved, self.known),
+            valid_calls_per_task=(self.calls - self.invalid_calls) / self.tasks if self.tasks else 0.0,
+            faults=self.faults,
+        )
+
+
+def measure(criticized: Iterable[tuple[Trajectory, Sequence[Finding]]]) -> Measured:
+    """The figures of trajectories with their findings, in one pass."""
+    count = Count()
+    for trajectory, findings in criticized:
+        count.add(trajectory, findings)
+    return count.measured()
 
 
 def calls_in(trajectory: Trajectory, findings: Iterable[Finding]) -> int:

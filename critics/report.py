@@ -14,8 +14,8 @@ from critics.finding import Finding, text_of
 from critics.rates import Measured, Rate
 from critics.spans import Span
 from envs import Trajectory
-from envs.screen import visible
 from tools import ErrorCode
+from tools.screen import visible
 
 BEFORE, WITHIN, AFTER = 12, 32, 80
 

@@ -25,8 +25,8 @@ from envs.policies import load_policy
 from envs.progress import Tally, watched
 from envs.resume import resume
 from envs.rollout import rollout, trajectory_id
-from envs.screen import ToolTable, said
 from tools.command import InputError, run
+from tools.screen import ToolTable, said
 
 
 def _console() -> Console:

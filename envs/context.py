@@ -57,12 +57,13 @@ class ContextWriter:
         text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=False)
         return text
 
-    def parse(self, token_ids: Sequence[int], call_prefix: str) -> Message:
+    def parse(self, token_ids: Sequence[int], call_prefix: str, *, prompt_ids: Sequence[int] = ()) -> Message:
         """The assistant message that sampled token ids stand for.
 
+        `prompt_ids` ends with the generation prompt, which some chat forms open the reasoning in.
         A call that does not parse keeps its text as `arguments` and has no name: the world answers it as malformed.
         """
-        parsed = self.renderer.parse_response(list(token_ids))
+        parsed = self.renderer.parse_response(list(token_ids), prompt_ids=list(prompt_ids) or None)
         calls = [_call(call, f"{call_prefix}_{place}") for place, call in enumerate(parsed.tool_calls)]
         message: Message = {"role": "assistant", "content": parsed.content}
         if parsed.reasoning_content:

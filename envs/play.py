@@ -16,9 +16,10 @@ from rich.text import Text
 from envs.game import Game, Move
 from envs.line import Command, completions, read_line
 from envs.resume import resume
-from envs.screen import Help, Opening, Outcome, StateTables, ToolTable, move_text, said
+from envs.screen import Help, Opening, Outcome, StateTables, move_text
 from tools import Toolset
 from tools.command import InputError, did_you_mean
+from tools.screen import ToolTable, said
 
 PROMPT = "> "
 

@@ -65,7 +65,11 @@ class _Episode:
         context.messages.append(reply.message)
         results, reward, terminated, truncated, info = context.env.step(reply.message)
         context.messages.extend(results)
-        return self._finish(reward, info["success"], info["stop_reason"]) if terminated or truncated else None
+        if not (terminated or truncated):
+            return None
+        if reply.cut and terminated:  # what was cut off is no answer
+            return self._finish(0.0, False, StopReason.TOKEN_LIMIT)
+        return self._finish(reward, info["success"], info["stop_reason"])
 
     def _finish(self, reward: float, success: bool, stop_reason: StopReason) -> Trajectory:
         self.ended = True

@@ -5,7 +5,7 @@ the cursor. Left out: whether a terminal has colours and how wide it is, which i
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,55 +20,7 @@ from envs.line import COMMANDS
 from envs.trajectory import Message, StopReason, calls_of
 from tools import ErrorCode, Tool
 from tools.command import did_you_mean
-
-
-def visible(text: str) -> str:
-    """The text with control characters, other than line ends, written as escapes."""
-    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def said(text: Any, style: str = "") -> Text:
-    """Text from the world, or any JSON value, as a renderable."""
-    return Text(visible(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)), style=style)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolTable:
-    """The tools of an episode: a line per argument."""
-
-    tools: Iterable[Tool]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-        for heading in ("tool", "arguments", "what it does"):
-            table.add_column(Text(heading, style="dim"), overflow="fold")
-        for tool in self.tools:
-            table.add_row(said(tool.name, "bold cyan"), _arguments(tool), said(tool.description))
-        yield table
-
-
-def _arguments(tool: Tool) -> Text:
-    lines = []
-    for name, schema in tool.parameters.get("properties", {}).items():
-        optional = "" if name in tool.required else " (optional)"
-        lines.append(Text.assemble(said(name), ": ", said(_kind(schema), "dim"), optional))
-    return Text("\n").join(lines) if lines else Text("none", style="dim")
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """What values a schema asks for, in a word or a few."""
-    if "enum" in schema:
-        return " | ".join(value if isinstance(value, str) else json.dumps(value) for value in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(map(_kind, schema["anyOf"]))
-    if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
-    wanted = schema.get("type", "any JSON")
-    return wanted if isinstance(wanted, str) else " or ".join(wanted)
+from tools.screen import said
 
 
 @dataclass(frozen=True, slots=True)

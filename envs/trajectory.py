@@ -86,14 +86,17 @@ class Trajectory:
         messages = record.get("messages")
         if "id" not in record or not isinstance(messages, list) or not all(isinstance(part, dict) for part in messages):
             raise ValueError(f"no trajectory: expected 'id' and a list of 'messages', came {', '.join(record) or '{}'}")
+        task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
+        if not isinstance(task, Mapping) or not all(isinstance(part, Mapping) for part in (*tools, *turns)):
+            raise ValueError("expected 'task' to be an object, 'tools' and 'turns' to be lists of objects")
         return cls(
             id=str(record["id"]),
             env=str(record.get("env", "")),
-            task=record.get("task") or {},
+            task=task,
             policy=str(record.get("policy", "")),
-            tools=record.get("tools") or (),
+            tools=tools,
             messages=messages,
-            turns=tuple(Turn(**turn) for turn in record.get("turns") or ()),
+            turns=tuple(Turn(**turn) for turn in turns),
             reward=float(record.get("reward") or 0.0),
             success=bool(record.get("success")),
             stop_reason=str(record.get("stop_reason", StopReason.ANSWERED)),

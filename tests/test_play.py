@@ -14,10 +14,11 @@ from envs.env import Observation, State, ToolEnv
 from envs.game import Change, Game, changes
 from envs.line import COMMANDS, Command, completions, read_line
 from envs.play import play
-from envs.screen import Help, ToolTable, visible
+from envs.screen import Help
 from envs.trajectory import Message
 from tools import Tool, Toolset
 from tools.command import InputError
+from tools.screen import ToolTable, visible
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = {

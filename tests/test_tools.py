@@ -485,7 +485,7 @@ def test_show_draws_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     show("envs.store.tools:StoreTools")
     table = capsys.readouterr().out
     assert "reason: damaged | late | unwanted" in table
-    assert "confirm?: boolean = true" in table
+    assert "confirm: boolean (else true)" in table
 
 
 def test_nothing_in_a_schema_moves_the_cursor_or_is_read_as_markup(

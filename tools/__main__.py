@@ -7,20 +7,19 @@ Left out: calling them; `python -m envs` does that, in a world.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from tools.check import check_arguments
 from tools.command import InputError, did_you_mean, run
 from tools.schema import Tool, tools_of
+from tools.screen import ToolTable
 from tools.toolset import Toolset
 
 
@@ -39,28 +38,6 @@ class Show:
             print(json.dumps([tool.to_openai() for tool in tools], indent=2, ensure_ascii=False))
         else:
             Console().print(ToolTable(tools))
-
-
-@dataclass(frozen=True, slots=True)
-class ToolTable:
-    """Tools as rows: name, what it does to the world, arguments, description. A `?` marks an optional argument."""
-
-    tools: Sequence[Tool]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = Table("tool", "access", "arguments", "description", show_lines=True)
-        for tool in self.tools:
-            # A schema from a file doesn't say whether its tool writes.
-            access = str(tool.access) if tool.function else "unknown"
-            arguments = "\n".join(_arguments(tool)) or "none"
-            table.add_row(_plain(tool.name, "bold"), access, _plain(arguments), _plain(tool.description))
-        yield table
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """Text from outside, with control characters written as escapes, so that nothing in it moves the cursor."""
-    visible = (char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text)
-    return Text("".join(visible), style=style)
 
 
 def tools_from(source: str) -> list[Tool]:
@@ -118,28 +95,6 @@ def _from_file(path: Path) -> list[Tool]:
         return [Tool.from_openai(spec) for spec in specs]
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _arguments(tool: Tool) -> Iterable[str]:
-    properties: Mapping[str, Any] = tool.parameters.get("properties", {})
-    for name, part in properties.items():
-        optional = "" if name in tool.required else "?"
-        default = f" = {json.dumps(part['default'])}" if isinstance(part, dict) and "default" in part else ""
-        yield f"{name}{optional}: {_kind(part)}{default}"
-
-
-def _kind(part: Any) -> str:
-    """A property's schema in a few words: its choices where it has them, else its type."""
-    if not isinstance(part, dict):
-        return "any"
-    if "enum" in part or "const" in part:
-        return " | ".join(map(str, part.get("enum", [part.get("const")])))
-    if "anyOf" in part:
-        return " or ".join(map(_kind, part["anyOf"]))
-    if part.get("type") == "array" and "items" in part:
-        return f"list of {_kind(part['items'])}"
-    wanted: Any = part.get("type") or part.get("$ref", "any").rpartition("/")[2]
-    return wanted if isinstance(wanted, str) else " or ".join(wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

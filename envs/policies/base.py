@@ -26,10 +26,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An assistant message; `turn` has its tokens where the policy knows them."""
+    """An assistant message; `turn` has its tokens where the policy knows them. `cut`: it met a limit, not its end."""
 
     message: Message
     turn: Turn | None = None
+    cut: bool = False
 
 
 class Policy(Protocol):

@@ -138,7 +138,7 @@ class LocalPolicy:
         return tokens, scores
 
     def _reply(self, context: Context, new: list[int], tokens: list[int], logprobs: list[float]) -> Reply:
-        message = self.writer.parse(tokens, f"call_{len(context.turns)}")
+        message = self.writer.parse(tokens, f"call_{len(context.turns)}", prompt_ids=new)
         turn = Turn(
             message_index=len(context.messages),
             prompt_ids=new,
@@ -146,7 +146,7 @@ class LocalPolicy:
             logprobs=logprobs,
             raw=self.writer.decode(tokens),
         )
-        return Reply(message=message, turn=turn)
+        return Reply(message=message, turn=turn, cut=tokens[-1] not in self.writer.stop_ids)
 
 
 def _last_turn(context: Context) -> Turn | None:
@@ -160,7 +160,7 @@ class _Rows:
         """An empty row for each key; a key is known by its identity."""
         self.model, self.keys = model, list(keys)
         self.cache = DynamicCache(config=model.config)
-        self.cache.layers = [_RoomyLayer() for _ in self.cache.layers]  # type: ignore[no-untyped-call]
+        self.cache.layers = [_RoomyLayer() for _ in self.cache.layers]
         self.lengths = [0] * len(self.keys)
         self.filled_BC = torch.zeros(len(self.keys), 0, dtype=torch.bool, device=model.device)
 
@@ -169,7 +169,7 @@ class _Rows:
         places = {id(key): place for place, key in enumerate(self.keys)}
         if not all(id(key) in places for key in keys):
             return None
-        if len(keys) < len(self.keys):
+        if list(keys) != self.keys:
             keep = [places[id(key)] for key in keys]
             self.cache.batch_select_indices(torch.tensor(keep, device=self.model.device))
             self.filled_BC = self.filled_BC[keep]
@@ -217,15 +217,18 @@ class _Rows:
         return last_BV
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class _RoomyLayer(DynamicLayer):
     """A cache layer with room to grow: appending a token copies that token, not all that came before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.columns = 0
             self.keys_room, self.values_room = key_states[:, :, :0], value_states[:, :, :0]
         start, self.columns = self.columns, self.columns + key_states.shape[-2]
         if self.columns > self.keys_room.shape[-2]:

@@ -19,8 +19,8 @@ CUSTOMERS = (
 ).split()
 CITIES = "Porto Lyon Turin Ghent Basel Graz Bergen Malaga Leeds Cork Dresden Krakow Tartu Split Bremen Nantes".split()
 ITEMS = (
-    "lamp kettle chair table mirror carpet clock vase sofa shelf pillow blanket toaster blender fan heater camera radio "
-    "tent bicycle helmet guitar piano drum"
+    "lamp kettle chair table mirror carpet clock vase sofa shelf pillow blanket toaster blender fan heater camera "
+    "radio tent bicycle helmet guitar piano drum"
 ).split()
 
 CUES: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -268,8 +268,8 @@ FAMILIES: Mapping[str, Family] = {
         "shipped",
     ),
     "replace": Family(
-        "{name} wants to cancel the order of the {item}: {reason}. Enter an order of {quantity} of the {wanted} instead "
-        "and send it: {speed}.",
+        "{name} wants to cancel the order of the {item}: {reason}. Enter an order of {quantity} of the {wanted} "
+        "instead and send it: {speed}.",
         "Done, the order is cancelled and the new one on its way.",
         lambda s: [s.get_customer(), s.list_orders(), s.cancel(), s.create(), s.ship(s.next_order_id)],
     ),

@@ -1,8 +1,8 @@
 """The store's twelve functions, and the face that they show in an episode.
 
-`StoreTools` holds the functions under their canonical names. A `Desk` is one episode's way of offering them: which ones,
-under which of three near-synonymous names, with which words in the enums, with ids as integers or as strings, with
-`confirm` and `limit` required or absent. So a model that goes by habit makes natural mistakes.
+`StoreTools` holds the functions under their canonical names. A `Desk` is one episode's way of offering them: which
+ones, under which of three near-synonymous names, with which words in the enums, with ids as integers or as strings,
+with `confirm` and `limit` required or absent. So a model that goes by habit makes natural mistakes.
 """
 
 from collections.abc import Collection, Mapping
@@ -89,9 +89,9 @@ class StoreTools:
     def list_orders(self, customer_id: int, limit: int = 5) -> Record:
         """List the orders of a customer."""
         self._require("customer", customer_id)
-        query = 'select id, item, status from "order" where customer_id = ? order by id limit ?'
+        query = 'select item, id, status from "order" where customer_id = ? order by id limit ?'
         rows = self.store.db.execute(query, (customer_id, max(0, min(limit, 9))))
-        return {"orders": [{"order_id": order_id, "item": item, "status": status} for order_id, item, status in rows]}
+        return {"orders": [{"item": item, "order_id": order_id, "status": status} for item, order_id, status in rows]}
 
     @tool(READ)
     def get_order(self, order_id: int) -> Record:

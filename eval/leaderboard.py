@@ -1,0 +1,134 @@
+"""Error rates of policies beside each other: a leaderboard for each set of tasks, from files of trajectories.
+
+Files are streamed, trajectory by trajectory, so memory doesn't grow with them.
+The findings are the critics' of today, whatever was found when the files were written.
+Left out: how it looks (`eval.ranking`), trajectories that stand in two files, tests of significance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from critics.finding import Finding
+from critics.rates import Count, Measured
+from critics.rules import criticize
+from envs.archive import read_trajectories
+from envs.trajectory import Trajectory
+from tools.command import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Whose trajectories a row counts. `env` and `split` are empty for trajectories that don't say them."""
+
+    env: str
+    split: str
+    policy: str
+
+    @classmethod
+    def of(cls, trajectory: Trajectory, path: Path) -> "Group":
+        """The group of a trajectory of a file; where it names no policy, the file's name stands for it."""
+        split = str(trajectory.task.get("split") or "")
+        return cls(env=trajectory.env, split=split, policy=trajectory.policy or path.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The figures of one policy. `files` are what they come from, with the number of trajectories in each."""
+
+    policy: str
+    measured: Measured
+    files: Mapping[Path, int]
+
+    @property
+    def rank(self) -> tuple[bool, float, float, str]:
+        """By invalid calls, then by success; who made no call at all has no rate and comes last."""
+        measured = self.measured
+        return measured.calls == 0, measured.invalid_per_100.rate, -measured.success.rate, self.policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """The policies that acted on one set of tasks, the lowest rate of invalid calls first."""
+
+    env: str
+    split: str
+    rows: Sequence[Row]
+
+    @property
+    def best(self) -> Row | None:
+        """The first row, if its 95% interval lies below every other one's; None where that can't be said."""
+        rows = [row for row in self.rows if row.measured.calls]
+        lows = [row.measured.invalid_per_100.low for row in rows[1:]]
+        return rows[0] if lows and rows[0].measured.invalid_per_100.high < min(lows) else None
+
+    @property
+    def files(self) -> dict[Path, int]:
+        """The files with trajectories of this leaderboard, and how many each has."""
+        counts: dict[Path, int] = {}
+        for row in self.rows:
+            for path, count in row.files.items():
+                counts[path] = counts.get(path, 0) + count
+        return counts
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {
+                "policy": row.policy,
+                "best": row is self.best,
+                **row.measured.to_json(),
+                "files": {str(path): count for path, count in row.files.items()},
+            }
+            for row in self.rows
+        ]
+        return {"env": self.env, "split": self.split, "rows": rows}
+
+
+def leaderboards(paths: Sequence[Path]) -> list[Leaderboard]:
+    """A leaderboard for each (env, split) of the files, in the order in which they are met.
+
+    Raises InputError for a file that can't be read, has no trajectories or is given twice.
+    """
+    counts: dict[Group, Count] = {}
+    files: dict[Group, dict[Path, int]] = {}
+    for path in _once(paths):
+        for trajectory, findings in _criticized(path):
+            group = Group.of(trajectory, path)
+            counts.setdefault(group, Count()).add(trajectory, findings)
+            of_group = files.setdefault(group, {})
+            of_group[path] = of_group.get(path, 0) + 1
+    boards: dict[tuple[str, str], list[Row]] = {}
+    for group, count in counts.items():
+        row = Row(policy=group.policy, measured=count.measured(), files=files[group])
+        boards.setdefault((group.env, group.split), []).append(row)
+    return [
+        Leaderboard(env=env, split=split, rows=sorted(rows, key=lambda row: row.rank))
+        for (env, split), rows in boards.items()
+    ]
+
+
+def criticized(trajectory: Trajectory, where: str) -> list[Finding]:
+    """The findings of a trajectory. Raises InputError, which says `where`, if it isn't in OpenAI's form."""
+    try:
+        return criticize(trajectory)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _once(paths: Sequence[Path]) -> Iterator[Path]:
+    seen = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise InputError(f"{path} is given twice: its calls would count twice")
+        seen.add(path.resolve())
+        yield path
+
+
+def _criticized(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
+    """The trajectories of a file with their findings. Raises InputError for a file without any."""
+    number = 0
+    for number, trajectory in enumerate(read_trajectories(path), 1):
+        yield trajectory, criticized(trajectory, f"{path}, object {number}")
+    if number == 0:
+        raise InputError(f"{path} has no trajectories: give a JSONL file with one in each line")
