@@ -87,8 +87,11 @@ class Trajectory:
         if "id" not in record or not isinstance(messages, list) or not all(isinstance(part, dict) for part in messages):
             raise ValueError(f"no trajectory: expected 'id' and a list of 'messages', came {', '.join(record) or '{}'}")
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
-        if not isinstance(task, Mapping) or not all(isinstance(part, Mapping) for part in (*tools, *turns)):
-            raise ValueError("expected 'task' to be an object, 'tools' and 'turns' to be lists of objects")
+        if not isinstance(task, Mapping):
+            raise ValueError(f"expected task to be an object, came {type(task).__name__}")
+        for name, parts in (("tools", tools), ("turns", turns)):
+            if not all(isinstance(part, Mapping) for part in parts):
+                raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
         return cls(
             id=str(record["id"]),
             env=str(record.get("env", "")),

@@ -293,7 +293,7 @@ ALL_TOOLS = Desk(
 ODD_NUMBERS = (10**30, -(10**30), 2**63, -1, 0, 1e300)
 ODD_STRINGS = ("\ud800", "\x00", "", "'; drop table stock; --", "x" * 100_000)
 ODD_ARGUMENTS = [
-    *[("list_orders", {"customer_id": number}) for number in ODD_NUMBERS],
+    *[("list_orders", {"customer_id": number, "item": "lamp"}) for number in ODD_NUMBERS],
     *[("get_order", {"order_id": number}) for number in ODD_NUMBERS],
     *[("ship_order", {"order_id": number, "speed": "express"}) for number in ODD_NUMBERS],
     *[("refund_order", {"order_id": number, "amount": number, "method": "cash"}) for number in ODD_NUMBERS],

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.utils.logging import disable_progress_bar
 
 from envs.context import ContextWriter
 from envs.policies.base import Context, Reply
@@ -46,6 +47,7 @@ def load_model(path: str | Path) -> tuple[Any, Any]:
     """
     if not (Path(path) / "config.json").is_file():
         raise InputError(f"{path} is no model folder: it has no config.json (give 'tiny' or a Hugging Face checkpoint)")
+    disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
@@ -221,7 +223,7 @@ class _RoomyLayer(DynamicLayer):
     """A cache layer with room to grow: appending a token copies that token, not all that came before it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.columns = 0
 
     def update(

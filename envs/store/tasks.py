@@ -148,7 +148,7 @@ class Scene:
         return Step(function="get_customer", arguments={"name": self.customer.name})
 
     def list_orders(self) -> Step:
-        return Step(function="list_orders", arguments={"customer_id": self.customer.id})
+        return Step(function="list_orders", arguments={"customer_id": self.customer.id, "item": self.order.item})
 
     def get_order(self) -> Step:
         return Step(function="get_order", arguments={"order_id": self.order.id})

@@ -86,12 +86,13 @@ class StoreTools:
         return {"customer_id": row[0], "name": name, "city": row[1]}
 
     @tool(READ)
-    def list_orders(self, customer_id: int, limit: int = 5) -> Record:
-        """List the orders of a customer."""
+    def list_orders(self, customer_id: int, item: str, limit: int = 5) -> Record:
+        """List the orders of a customer for an item."""
         self._require("customer", customer_id)
-        query = 'select item, id, status from "order" where customer_id = ? order by id limit ?'
-        rows = self.store.db.execute(query, (customer_id, max(0, min(limit, 9))))
-        return {"orders": [{"item": item, "order_id": order_id, "status": status} for item, order_id, status in rows]}
+        self._in_stock(item)
+        query = 'select id, status from "order" where customer_id = ? and item = ? order by id limit ?'
+        rows = self.store.db.execute(query, (customer_id, item, max(0, min(limit, 9))))
+        return {"orders": [{"order_id": order_id, "status": status} for order_id, status in rows]}
 
     @tool(READ)
     def get_order(self, order_id: int) -> Record:
