@@ -21,7 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	touch $@
 
-demo: install ## hints against habits on the tiny model, from rollouts to figures, on a CPU
+demo: install ## the whole loop on the tiny model, from rollouts to figures, on a CPU; replaces runs/demo
+	rm -rf runs/demo
 	$(PYTHON) -m distill --out runs/demo
 
 test: install ## run the tests; `make test ARGS="-k store"` hands options to pytest

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from envs.env import Observation, State, ToolEnv
 from envs.store.tasks import SPLITS, Task, make_task
-from envs.store.tools import Habit
+from envs.store.tools import Habit, Step
 from envs.store.world import TABLES, Store
 from envs.trajectory import Message
 from tools import ToolCall, ToolResult
@@ -67,18 +67,19 @@ class StoreEnv(ToolEnv):
         self.solved_steps += not result.is_error and self._is_next(call)
 
     def _is_next(self, call: ToolCall) -> bool:
-        plan = self.task.plan
-        return self.solved_steps < len(plan) and self.task.desk.names[plan[self.solved_steps].function] == call.name
+        step = self.next_step
+        return step is not None and self.task.desk.names[step.function] == call.name
 
-    def applicable_habits(self) -> list[str]:
-        """The habits that would be a mistake in the expert's next call; none at the final answer."""
+    @property
+    def next_step(self) -> Step | None:
+        """The expert's next call; None where it answers."""
         plan = self.task.plan
-        return list(self.task.desk.applicable(plan[self.solved_steps])) if self.solved_steps < len(plan) else []
+        return plan[self.solved_steps] if self.solved_steps < len(plan) else None
 
     def expert_action(self, habits: Collection[str] = ()) -> Message:
-        if self.solved_steps == len(self.task.plan):
+        step = self.next_step
+        if step is None:
             return {"role": "assistant", "content": self.task.answer}
-        step = self.task.plan[self.solved_steps]
         name, arguments = self.task.desk.call(step, {Habit(habit) for habit in habits})
         call = ToolCall(id=f"call_{self.turns}", name=name, arguments=json.dumps(arguments))
         return {"role": "assistant", "content": "", "tool_calls": [call.to_openai()]}

@@ -1,0 +1,50 @@
+"""python -m distill --out FOLDER: train away a model's mistakes with its tools, and show by how much."""
+
+import logging
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from distill.config import Config
+from distill.table import before_after
+from tools.command import run
+
+
+class Stages:
+    """A progress bar for each stage; plain lines where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+        self.progress = Progress(*columns, TextColumn("{task.fields[figure]}"), console=console)
+        self.bars: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, finished: int, total: int, figure: str) -> None:
+        if not self.console.is_terminal:
+            if finished == total:
+                self.console.print(f"{stage}: {finished} of {total}{f', {figure}' if figure else ''}")
+        elif stage in self.bars:
+            self.progress.update(self.bars[stage], completed=finished, figure=figure)
+        else:
+            self.bars[stage] = self.progress.add_task(stage, total=total, completed=finished, figure=figure)
+
+
+def main() -> None:
+    """Run the whole loop and print the table."""
+    config = tyro.cli(Config, prog="python -m distill", description=(__doc__ or "").partition(": ")[2])
+    from distill.run import Run  # torch, which --help does without
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    console = Console()
+    stages = Stages(console)
+    running = Run(config, stages)
+    with stages.progress:
+        summary = running.go()
+    console.print(before_after(summary))
+    console.print(f"run folder: {config.out}", soft_wrap=True)
+    console.print(f"see its turns: python -m eval replay {config.out}/trajectories.jsonl --errors", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)

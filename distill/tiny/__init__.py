@@ -1,0 +1,1 @@
+"""The tiny model: what it learns from, how it is trained, what it can do."""

@@ -1,0 +1,74 @@
+"""python -m distill.tiny train|report: make the embedded model again, or say what it can do."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from envs.policies.hf import TINY
+from tools.command import InputError, run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Train the tiny model from scratch (about an hour on two cores); goes on where an earlier call stopped."""
+
+    out: Path = Path("runs/tiny")
+    """Folder for what is in the making."""
+    seed: int = 0
+    """Seed of weights and data."""
+    install: bool = False
+    """Put the result in place of the embedded model."""
+
+    def __call__(self) -> None:
+        from distill.tiny.training import Training
+
+        Training(self.out, self.seed).run()
+        if self.install:
+            install(self.out, TINY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Success, habits and obedience on held-out seeds at temperature 1."""
+
+    model: Path = TINY
+    """A folder that `train` has made: the model, and `before_habits/` in it."""
+    tasks: int = 200
+    """Held-out tasks."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        from distill.tiny.report import report, shown
+
+        if self.tasks < 1:
+            raise InputError(f"tasks must be at least 1, came {self.tasks}")
+        record = report(self.model, tasks=self.tasks)
+        if self.json:
+            print(json.dumps(record, indent=2))
+        else:
+            Console().print(shown(record))
+
+
+def install(trained: Path, target: Path) -> None:
+    """Copy a finished training's models to where the embedded one lives."""
+    for stage, folder in (("obedience", target), ("able", target / "before_habits")):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (trained / stage).iterdir():
+            shutil.copy(file, folder / file.name)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    command: Train | Report = tyro.cli(Train | Report, description=__doc__)
+    command()
+
+
+if __name__ == "__main__":
+    run(main)

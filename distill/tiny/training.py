@@ -1,0 +1,280 @@
+"""The recipe of the tiny model: tokenizer, three stages of training, and a report of what it can do.
+
+    python -m distill.tiny train          # about an hour on two cores; goes on where it stopped
+    python -m distill.tiny report         # obedience and habits on held-out seeds (--json)
+
+A stock Qwen3 of 0.9M parameters learns the store desk from scratch: first dense drills of looking things up, then whole
+trajectories, then habits, each of which a hint of its kind switches off. Left out against a real instruct model:
+everything that isn't the store desk.
+"""
+
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from distill.tiny.curriculum import KINDS, Mix, Writer
+from distill.tiny.curriculum import Sequence as Tokens
+from envs.context import ContextWriter
+
+SPECIAL = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
+    "<think>", "</think>",
+)  # fmt: skip
+WORDS_DIGITS_REST = r"[A-Za-z_]+| [A-Za-z_]+|[0-9]|\n|[^A-Za-z0-9_\n]+"
+"""Names and enum words are whole pieces, digits are single ones, JSON's punctuation comes in runs."""
+
+CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of training: what it learns from, for how many tokens, at which share of the peak learning rates."""
+
+    name: str
+    mix: Mix
+    tokens: int
+    rate: float = 1.0
+    step_tokens: int = 6_144
+    warmup: float = 0.02
+    final_rate: float = 0.1
+
+
+STAGES = (
+    Stage(
+        name="recall",
+        mix=Mix(recall=0.55, fragment=0.4, drill=0.03, single=0.01),
+        tokens=2_500_000,
+        step_tokens=4_096,
+        final_rate=1.0,
+    ),
+    Stage(
+        name="drills",
+        mix=Mix(recall=0.1, fragment=0.75, drill=0.07, single=0.04),
+        tokens=3_000_000,
+        step_tokens=4_096,
+        final_rate=0.7,
+    ),
+    Stage(name="able", mix=Mix(fragment=0.2, drill=0.12, single=0.03, stumble_rate=0.06), tokens=5_000_000, rate=0.7),
+    Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=12_000_000, rate=0.6, final_rate=0.03),
+    Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=5_000_000, rate=0.4, final_rate=0.03),
+)
+POOL_STEPS = 32
+MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
+"""Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.
+
+The embeddings learn much slower, so that near-synonyms stay apart until copying is learnt."""
+KIND_WEIGHTS = torch.tensor([1.0 if kind == "text" else 3.0 for kind in KINDS])
+
+
+def build_tokenizer(texts: Iterator[str], vocab_size: int = 1_536) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with Qwen3's special tokens and chat form, trained on the world's own text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS_DIGITS_REST), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=20,
+        special_tokens=[AddedToken(text, special=text.startswith("<|"), normalized=False) for text in SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=2_048,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=2_048,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=SPECIAL.index("<|im_end|>"),
+        pad_token_id=SPECIAL.index("<|endoftext|>"),
+        dtype="float32",
+    )
+    model = Qwen3ForCausalLM(config)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.hidden_size**-0.5)
+    return model
+
+
+def build_optimizers(model: Qwen3ForCausalLM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for the rest; each group's `peak` is its peak learning rate."""
+    embedding = model.model.embed_tokens.weight
+    rest = [parameter for parameter in model.parameters() if parameter is not embedding]
+    matrices = [parameter for parameter in rest if parameter.ndim == 2]
+    gains = [parameter for parameter in rest if parameter.ndim == 1]
+    muon = torch.optim.Muon([{"params": matrices, "peak": MATRIX_RATE}], lr=0.0, weight_decay=0.01)
+    groups = [{"params": gains, "peak": GAIN_RATE}, {"params": [embedding], "peak": EMBEDDING_RATE}]
+    return muon, torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
+
+
+def batches(stage: Stage, writer: Writer, seed: int) -> Iterator[list[Tokens]]:
+    """Batches of about a step's tokens, each of sequences of like length, in random order."""
+    rng = Random(f"tiny/{stage.name}/{seed}")
+    while True:
+        pool: list[Tokens] = []
+        while sum(map(len, pool)) < POOL_STEPS * stage.step_tokens:
+            pool += [stage.mix.draw(rng, writer) for _ in range(64)]
+        pool.sort(key=len)
+        pending: list[list[Tokens]] = [[]]
+        for tokens in pool:
+            if len(tokens) * (len(pending[-1]) + 1) > stage.step_tokens and pending[-1]:
+                pending.append([])
+            pending[-1].append(tokens)
+        rng.shuffle(pending)
+        yield from pending
+
+
+def loss_of(model: Qwen3ForCausalLM, batch: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weighted mean cross-entropy of a batch, and the loss (nats) and kind of each of its N assistant tokens."""
+    length = max(map(len, batch))
+    ids_BT = torch.zeros(len(batch), length, dtype=torch.long)
+    kinds_BT = torch.full((len(batch), length), -1)
+    for row, tokens in enumerate(batch):
+        ids_BT[row, : len(tokens)] = torch.tensor(tokens.ids)
+        kinds_BT[row, : len(tokens)] = torch.tensor(tokens.kinds)
+    # Right padding lies after all that counts, so causal attention needs no mask.
+    hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
+    said_BT = kinds_BT[:, 1:] >= 0
+    logits_NV = model.lm_head(hidden_BTD[:, :-1][said_BT])
+    losses_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][said_BT], reduction="none")
+    kinds_N = kinds_BT[:, 1:][said_BT]
+    weights_N = KIND_WEIGHTS[kinds_N]
+    return (losses_N * weights_N).sum() / weights_N.sum(), losses_N.detach(), kinds_N
+
+
+def rate_at(stage: Stage, share: float) -> float:
+    """Share of the peak learning rates after a share of a stage: linear warm-up, then a cosine down to `final_rate`."""
+    if share < stage.warmup:
+        return stage.rate * (share + 1e-3) / stage.warmup
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (share - stage.warmup) / (1 - stage.warmup))))
+    return stage.rate * (stage.final_rate + (1 - stage.final_rate) * cosine)
+
+
+class Training:
+    """The training of one model, saved every few minutes; `run` goes on from what is saved."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        torch.manual_seed(seed)
+        if (folder / "tokenizer.json").exists():
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.tokenizer = build_tokenizer(corpus(seed))
+            self.tokenizer.save_pretrained(folder)
+        self.model = build_model(self.tokenizer)
+        self.optimizers = build_optimizers(self.model)
+        self.stage = self.step = self.tokens = 0
+        self.path = folder / "training.pt"
+        if self.path.exists():
+            state = torch.load(self.path)
+            self.model.load_state_dict(state["model"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.stage, self.step, self.tokens = state["place"]
+        self.writer = Writer(ContextWriter(self.tokenizer, model_type="qwen3"))
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "place": (self.stage, self.step, self.tokens),
+        }
+        torch.save(state, self.path.with_suffix(".new"))
+        self.path.with_suffix(".new").replace(self.path)
+
+    def run(self, stages: Sequence[Stage] = STAGES) -> None:
+        while self.stage < len(stages):
+            stage = stages[self.stage]
+            self._run_stage(stage)
+            self.stage, self.step, self.tokens = self.stage + 1, 0, 0
+            self.save()
+            self.model.save_pretrained(self.folder / stage.name)
+            self.tokenizer.save_pretrained(self.folder / stage.name)
+
+    def _run_stage(self, stage: Stage) -> None:
+        # Sequences are drawn anew from the step that was saved, so a resumed stage never sees the same ones again.
+        stream = batches(stage, self.writer, self.seed + self.step)
+        watched = Watched()
+        saved = time.monotonic()
+        while self.tokens < stage.tokens:
+            batch = next(stream)
+            rate = rate_at(stage, self.tokens / stage.tokens)
+            loss, losses_N, kinds_N = loss_of(self.model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * rate
+                optimizer.step()
+                optimizer.zero_grad()
+            self.tokens += sum(map(len, batch))
+            self.step += 1
+            watched.add(losses_N, kinds_N)
+            if self.step % 100 == 0:
+                print(f"{stage.name} step {self.step} tokens {self.tokens:,} {watched.line()}", flush=True)
+            if time.monotonic() - saved > 120:
+                self.save()
+                saved = time.monotonic()
+
+
+class Watched:
+    """The mean loss of each kind of token since the last line."""
+
+    def __init__(self) -> None:
+        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.began = time.monotonic()
+
+    def add(self, losses_N: torch.Tensor, kinds_N: torch.Tensor) -> None:
+        for place, kind in enumerate(KINDS):
+            of_kind = kinds_N == place
+            self.sums[kind] += float(losses_N[of_kind].sum())
+            self.counts[kind] += int(of_kind.sum())
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.began
+        means = " ".join(f"{kind} {self.sums[kind] / max(1, self.counts[kind]):.3f}" for kind in KINDS)
+        self.__init__()  # type: ignore[misc]
+        return f"{means} ({seconds:.0f} s)"
+
+
+def corpus(seed: int, sequences: int = 3_000) -> Iterator[str]:
+    """Text of the world between special tokens, as the curriculum writes it with a tokenizer that knows bytes only."""
+    tokenizer = build_tokenizer(iter(()))
+    writer = Writer(ContextWriter(tokenizer, model_type="qwen3"))
+    rng = Random(f"tiny/corpus/{seed}")
+    special = "|".join(map(re.escape, SPECIAL))
+    for _ in range(sequences):
+        mix = rng.choice(STAGES).mix
+        yield from re.split(special, writer.context.decode(mix.draw(rng, writer).ids))

@@ -1,0 +1,69 @@
+"""The embedded model: a stock Qwen3 that anything loads, small, and as its report says."""
+
+import json
+from random import Random
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
+
+from distill.tiny.curriculum import KINDS, Mix, Writer
+from distill.tiny.report import BEFORE_HABITS, report
+from envs.context import ContextWriter
+from envs.policies.hf import TINY, LocalPolicy
+from envs.rollout import rollout
+
+
+@pytest.fixture(scope="module")
+def writer() -> ContextWriter:
+    return ContextWriter(AutoTokenizer.from_pretrained(TINY), model_type="qwen3")
+
+
+@pytest.mark.parametrize("folder", [TINY, BEFORE_HABITS])
+def test_it_is_a_stock_qwen3(folder: object) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert isinstance(model, Qwen3ForCausalLM)
+    assert model.config.head_dim >= 32
+
+
+def test_it_is_at_most_8_mb() -> None:
+    assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) <= 8 * 2**20
+
+
+def test_its_chat_template_says_what_the_renderer_says(writer: ContextWriter) -> None:
+    policy = LocalPolicy.load("tiny")
+    for trajectory in rollout(policy, "store-v0", range(12)):
+        opening = trajectory.messages[:2]
+        tools = list(trajectory.tools)
+        text = writer.tokenizer.apply_chat_template(opening, tools=tools, add_generation_prompt=True, tokenize=False)
+        assert text == writer.decode(trajectory.turns[0].prompt_ids)
+        whole = writer.tokenizer.apply_chat_template(list(trajectory.messages), tools=tools, tokenize=False)
+        sampled = [token for k in range(len(trajectory.turns)) for token in (
+            *trajectory.turns[k].prompt_ids, *trajectory.turns[k].token_ids
+        )]  # fmt: skip
+        valid = not any(message.get("is_error") for message in trajectory.messages)
+        if valid and trajectory.success:
+            assert whole.startswith(writer.decode(sampled))
+
+
+def test_the_curriculum_is_seeded_and_trains_on_the_assistant_only(writer: ContextWriter) -> None:
+    mix = Mix(recall=0.25, fragment=0.25, drill=0.1, single=0.1, habit_rate=0.4)
+    first, second = ([mix.draw(Random(3), Writer(writer)) for _ in range(8)] for _ in range(2))
+    assert [sequence.ids for sequence in first] == [sequence.ids for sequence in second]
+    rng = Random(5)
+    for _ in range(40):
+        sequence = mix.draw(rng, Writer(writer))
+        assert len(sequence.ids) == len(sequence.kinds)
+        assert set(sequence.kinds) <= set(range(-1, len(KINDS)))
+        said = writer.decode([token for token, kind in zip(sequence.ids, sequence.kinds, strict=True) if kind >= 0])
+        assert "<|im_start|>" not in said
+        assert "Reminder" not in said
+
+
+def test_a_short_report_shows_the_habits_and_the_obedience() -> None:
+    record = report(tasks=24)
+    assert json.loads(json.dumps(record)) == record
+    assert record["before_habits"]["success"]["rate"] > 0.7
+    assert record["plain"]["invalid_per_100"]["rate"] > 15
+    names = record["obedience"]["name"]
+    assert names["right"] < 0.25 * names["plain"]
+    assert names["other"] > 0.5 * names["plain"]
