@@ -13,9 +13,9 @@ HintKind = Literal["real", "placebo"]
 class Update:
     """How the student is moved to the teacher."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     """AdamW's, constant."""
-    epochs: int = 2
+    epochs: int = 4
     """Passes over a round's corrections."""
     minibatch: int = 16
     """Corrections a step."""

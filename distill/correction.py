@@ -110,7 +110,7 @@ def error_places(span: tuple[int, int], raw: str, ends: Iterable[int]) -> list[i
     digit and a quote, so the error is made at that token.
     """
     start, end = span
-    while start > 0 and raw[start - 1].isspace():
+    while 0 < start <= len(raw) and raw[start - 1].isspace():
         start -= 1
     places, token_start = [], 0
     for place, token_end in enumerate(ends):
