@@ -43,7 +43,7 @@ def main() -> None:
         summary = running.go()
     console.print(before_after(summary))
     console.print(f"run folder: {config.out}", soft_wrap=True)
-    console.print(f"see its turns: python -m eval replay {config.out}/trajectories.jsonl --errors", soft_wrap=True)
+    console.print(f"see its turns: python -m eval replay {config.out} --errors", soft_wrap=True)
 
 
 if __name__ == "__main__":

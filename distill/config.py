@@ -41,7 +41,7 @@ class Config:
     """'real' hints say what was overlooked; 'placebo' hints are well-formed and irrelevant, for a control."""
     seed: int = 0
     """Seed of tasks, sampling and minibatches."""
-    rounds: int = 4
+    rounds: int = 8
     """Rounds of rollouts -> findings -> hinted prefill -> update."""
     rollouts: int = 64
     """Rollouts a round."""

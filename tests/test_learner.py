@@ -11,7 +11,7 @@ from critics import criticize
 from critics.finding import Finding
 from distill.config import Update
 from distill.correction import Correction
-from distill.learner import Learner, by_turn, hint_effect
+from distill.learner import Learner, RoundFigures, by_turn, hint_effect
 from distill.prefill import Span, prefilled
 from envs import Trajectory
 from envs.policies.hf import LocalPolicy
@@ -34,6 +34,15 @@ def learner(policy: LocalPolicy, **options: Any) -> Learner:
     return Learner(deepcopy(policy.model), policy.writer, Update(), **options)
 
 
+@pytest.fixture(scope="module")
+def learned(
+    policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]
+) -> tuple[Learner, list[Correction], RoundFigures]:
+    """A student after one round."""
+    student = learner(policy)
+    return student, *student.learn(criticized)
+
+
 def error_logprob(model: Any, corrections: list[Correction]) -> float:
     """The mean log-prob of the corrections' error tokens in the plain context."""
     parts = prefilled(model, [Span(correction.plain_ids, correction.error_tokens) for correction in corrections])
@@ -43,19 +52,18 @@ def error_logprob(model: Any, corrections: list[Correction]) -> float:
 
 
 def test_a_round_lowers_the_errors_in_the_plain_context(
-    policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]
+    policy: LocalPolicy, learned: tuple[Learner, list[Correction], RoundFigures]
 ) -> None:
-    student = learner(policy)
-    corrections, figures = student.learn(criticized)
+    student, corrections, figures = learned
     assert figures.admitted > 0.8 * figures.corrections > 0
     assert all(policy.writer.decode(correction.plain_ids).count("Reminder") == 0 for correction in corrections)
     assert error_logprob(student.model, corrections) < error_logprob(policy.model, corrections) - 0.3
 
 
 def test_logprobs_are_what_whole_forward_passes_give(
-    policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]
+    policy: LocalPolicy, learned: tuple[Learner, list[Correction], RoundFigures]
 ) -> None:
-    corrections, _ = learner(policy).learn(criticized)
+    _, corrections, _ = learned
     for correction in corrections[:20]:
         for ids, positions, logprobs in (
             (correction.plain_ids, correction.error_tokens, correction.student_logprobs),
@@ -68,25 +76,28 @@ def test_logprobs_are_what_whole_forward_passes_give(
 
 
 def test_a_placebo_is_refused_or_changes_next_to_nothing(
-    policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]
+    policy: LocalPolicy,
+    criticized: list[tuple[Trajectory, list[Finding]]],
+    learned: tuple[Learner, list[Correction], RoundFigures],
 ) -> None:
-    real, control = learner(policy), learner(policy, hint="placebo")
-    corrections, _ = real.learn(criticized)
+    real, corrections, _ = learned
+    control = learner(policy, hint="placebo")
     control.learn(criticized)
     start = error_logprob(policy.model, corrections)
     fall, control_fall = (start - error_logprob(student.model, corrections) for student in (real, control))
     assert control_fall < 0.2 * fall
 
 
-def test_the_teacher_stays_as_it_was(policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]) -> None:
-    student = learner(policy)
-    student.learn(criticized)
+def test_the_teacher_stays_as_it_was(
+    policy: LocalPolicy, learned: tuple[Learner, list[Correction], RoundFigures]
+) -> None:
+    student, _, _ = learned
     for teacher, start in zip(student.teacher.parameters(), policy.model.parameters(), strict=True):
         assert torch.equal(teacher, start)
 
 
-def test_hints_halve_most_errors(policy: LocalPolicy, criticized: list[tuple[Trajectory, list[Finding]]]) -> None:
-    corrections, figures = learner(policy).learn(criticized)
+def test_hints_halve_most_errors(learned: tuple[Learner, list[Correction], RoundFigures]) -> None:
+    _, corrections, figures = learned
     assert figures.hint_effect == hint_effect(corrections)
     assert figures.hint_effect["nonexistent_tool"] > 0.8
 
