@@ -247,7 +247,7 @@ def test_a_run_that_is_still_being_written_is_told_so(run_folder: Path, capsys: 
         ("[]\n", "file.jsonl:1 is no JSON object"),
         ('{"schema_version": 7, "id": "a", "messages": []}\n', "schema_version is 7"),
         ('{"round": 1}\n', "expected 'id' and a list of 'messages'"),
-        ('{"id": "a", "messages": [], "task": [1]}\n', "expected 'task' to be an object"),
+        ('{"id": "a", "messages": [], "task": [1]}\n', "expected task to be an object"),
         ('{"id": "a", "messages": [], "tools": [{"name": 3}]}\n', "object 1: "),
     ],
 )
