@@ -103,7 +103,7 @@ class Film:
         except (ValueError, TypeError) as error:
             raise InputError(f"{where}: {error}") from error
         if not isinstance(trajectory.task, Mapping):
-            raise InputError(f"{where}: expected 'task' to be an object, came {trajectory.task!r:.80}")
+            raise InputError(f"{where}: expected task to be an object, came {trajectory.task!r:.80}")
         return trajectory
 
     def _reviewed(self, number: int, trajectory: Trajectory) -> Review:

@@ -423,7 +423,7 @@ def test_corrections_are_found_in_any_order_and_spelling(run_folder: Path) -> No
         ("nonsense\n", "file.jsonl:1 is no JSON"),
         ("[]\n", "file.jsonl:1 is no JSON object"),
         ('\n{"schema_version": 7, "id": "a", "messages": []}\n', "file.jsonl:2: schema_version is 7"),
-        ('{"id": "a", "messages": [], "task": [1]}\n', "file.jsonl:1: expected 'task' to be an object"),
+        ('{"id": "a", "messages": [], "task": [1]}\n', "file.jsonl:1: expected task to be an object"),
         ('{"id": "a", "messages": [], "tools": [{"name": 3}]}\n', "file.jsonl:1: "),
     ],
 )
