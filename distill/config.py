@@ -22,7 +22,8 @@ class Update:
     max_gradient: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
 
@@ -56,7 +57,9 @@ class Config:
     update: Update = field(default_factory=Update)
     """The update itself."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises InputError for a value out of its range; not at construction, where tyro would make a box of it."""
+        self.update.check()
         for name in ("rounds", "rollouts", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, came {getattr(self, name)}")

@@ -49,6 +49,7 @@ class Learner:
     """
 
     def __init__(self, model: Any, writer: ContextWriter, update: Update, *, hint: HintKind = "real", seed: int = 0):
+        update.check()
         self.model, self.writer, self.update, self.hint = model, writer, update, hint
         self.teacher = deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, weight_decay=0.0)

@@ -43,6 +43,7 @@ class Run:
     """One run folder being written. `go` does the whole; `watch` is told how far it is."""
 
     def __init__(self, config: Config, watch: Watch = lambda stage, finished, total, figure: None) -> None:
+        config.check()
         make(config.env).close()
         if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
             raise InputError(f"{config.out} is there already: choose another folder for --out, or remove it")

@@ -127,4 +127,4 @@ def test_trajectories_without_tokens_are_dropped_and_counted(
 
 def test_a_config_out_of_range_is_refused() -> None:
     with pytest.raises(InputError, match="learning rate"):
-        Update(learning_rate=2.0)
+        Update(learning_rate=2.0).check()

@@ -60,7 +60,7 @@ def test_the_curriculum_is_seeded_and_trains_on_the_assistant_only(writer: Conte
 
 
 def test_a_short_report_shows_the_habits_and_the_obedience() -> None:
-    record = report(tasks=24)
+    record = report(tasks=60)
     assert json.loads(json.dumps(record)) == record
     assert record["before_habits"]["success"]["rate"] > 0.7
     assert record["plain"]["invalid_per_100"]["rate"] > 15
