@@ -1,7 +1,7 @@
 """What the tiny model learns from: drills, single calls, and whole trajectories with habits and hints.
 
-Every sequence is a list of pieces of chat, rendered as rollouts render it; the loss is on what the
-assistant says. Each of its tokens carries a kind (tool name, enum word, id, ...), so that training can weigh and watch
+Every sequence is a list of pieces of chat, rendered as rollouts render it; the loss is on what the assistant says. Each
+of its tokens carries a kind (tool name, enum word, id, ...), so that training can weigh and watch
 the kinds apart. `distill.tiny` trains on these; nothing else does.
 """
 
@@ -245,7 +245,8 @@ def drill(rng: Random, writer: Writer, *, tools: int, requests: int, habit_rate:
     Habits and hints are as in `trajectory`, but close together.
     """
     desk = Desk.draw(rng, rng.sample(sorted(NAMES), tools))
-    toolset = desk.toolset(Store(EMPTY))
+    store = Store(EMPTY)
+    toolset = desk.toolset(store)
     hinting = Hinting(rng, habit_rate)
     weights = [ENUM_WEIGHT if function in WITH_ENUM else 1 for function in desk.functions]
     asked = [_single(rng, function) for function in rng.choices(desk.functions, weights, k=requests)]
@@ -258,6 +259,7 @@ def drill(rng: Random, writer: Writer, *, tools: int, requests: int, habit_rate:
         else:
             writer.hear(sequence, heard)
         writer.say(sequence, call_pieces(*desk.call(step, hinting.habits())))
+    store.close()
     assert sequence is not None
     return sequence
 
@@ -290,7 +292,7 @@ def _single(rng: Random, function: str) -> tuple[list[Message], Step]:
 
 
 EMPTY = Start(customers=(), stock=(), orders=(), shipments=(), next_ids=())
-TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in tools_of(StoreTools(Store(EMPTY)))}
+TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in tools_of(object.__new__(StoreTools))}
 WITH_ENUM = frozenset(
     name for name, tool in TOOLS.items() if any(enum in tool.parameters["properties"] for enum in WORDS)
 )

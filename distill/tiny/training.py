@@ -1,11 +1,10 @@
-"""The recipe of the tiny model: tokenizer, three stages of training, and a report of what it can do.
+"""The recipe of the tiny model: tokenizer, model, and five stages of training.
 
     python -m distill.tiny train          # about an hour on two cores; goes on where it stopped
-    python -m distill.tiny report         # obedience and habits on held-out seeds (--json)
 
-A stock Qwen3 of 0.9M parameters learns the store desk from scratch: first dense drills of looking things up, then whole
-trajectories, then habits, each of which a hint of its kind switches off. Left out against a real instruct model:
-everything that isn't the store desk.
+A stock Qwen3 of 0.96M parameters learns the store desk from scratch: to copy, to look things up, whole trajectories,
+habits that a hint of their kind switches off, and to obey a hint for no more than it says. Left out against a real
+instruct model: everything that isn't the store desk. What it can do then is `distill.tiny.report`'s to say.
 """
 
 import math
@@ -243,13 +242,14 @@ class Training:
             watched.add(losses_N, kinds_N)
             if self.step % 100 == 0:
                 print(f"{stage.name} step {self.step} tokens {self.tokens:,} {watched.line()}", flush=True)
+                watched = Watched()
             if time.monotonic() - saved > 120:
                 self.save()
                 saved = time.monotonic()
 
 
 class Watched:
-    """The mean loss of each kind of token since the last line."""
+    """The mean loss of each kind of token over some steps, and how long they took."""
 
     def __init__(self) -> None:
         self.sums: defaultdict[str, float] = defaultdict(float)
@@ -265,7 +265,6 @@ class Watched:
     def line(self) -> str:
         seconds = time.monotonic() - self.began
         means = " ".join(f"{kind} {self.sums[kind] / max(1, self.counts[kind]):.3f}" for kind in KINDS)
-        self.__init__()  # type: ignore[misc]
         return f"{means} ({seconds:.0f} s)"
 
 
