@@ -1,8 +1,8 @@
 """Where a trajectory went wrong, and which hint would have helped."""
 
-from critics.finding import CERTAIN, WARNING, Finding, read_findings, text_of, write_findings
+from critics.finding import CERTAIN, WARNING, Criticized, Finding, read_findings, text_of, write_findings
 from critics.hints import hint_for, hint_message, joined, placebo
-from critics.rates import Count, Measured, Rate, Ratio, drop, measure
+from critics.rates import Count, Difference, Measured, Rate, Ratio, by_task, difference, drop, measure
 from critics.rules import RULES, criticize, rule
 
 __all__ = [
@@ -10,11 +10,15 @@ __all__ = [
     "RULES",
     "WARNING",
     "Count",
+    "Criticized",
+    "Difference",
     "Finding",
     "Measured",
     "Rate",
     "Ratio",
+    "by_task",
     "criticize",
+    "difference",
     "drop",
     "hint_for",
     "hint_message",

@@ -73,6 +73,10 @@ class Finding:
         )
 
 
+Criticized = tuple[Trajectory, Sequence[Finding]]
+"""A trajectory with what was found in it."""
+
+
 def text_of(trajectory: Trajectory, finding: Finding) -> str:
     """The text that a finding's span counts in: the turn's raw text where it is known.
 
@@ -98,7 +102,7 @@ def content_of(message: Message) -> str:
     return content if isinstance(content, str) else ""
 
 
-def write_findings(path: Path, criticized: Iterable[tuple[Trajectory, Sequence[Finding]]]) -> None:
+def write_findings(path: Path, criticized: Iterable[Criticized]) -> None:
     """Write a findings file. It replaces an older one only when it is whole.
 
     Raises InputError where the file can't be written.

@@ -7,13 +7,16 @@ intervals are somewhat wider. Left out: what is an error (`critics.rules`) and w
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import exp, inf, isinf, log, sqrt
 from typing import Any
 
-from critics.finding import WARNING, Finding
+from critics.finding import WARNING, Criticized, Finding
 from envs import StopReason, Trajectory, calls_of
 from tools import INVALID_CALL_CODES, ErrorCode
+
+Part = tuple[int, int]
+"""A count, and the total that it is a part of."""
 
 Z95 = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
@@ -100,6 +103,43 @@ def drop(before: Rate, after: Rate) -> Ratio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """After minus before, with its 95% interval."""
+
+    difference: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def difference(before: Mapping[str, Part], after: Mapping[str, Part], *, per: float = 1.0) -> Difference:
+    """By how much a share has changed over the same tasks: after minus before, per `per`.
+
+    Both give (count, total) by task; tasks that only one of them has are left out. Tasks are what is independent here,
+    not calls, and a task before and after belong together: so the variance is that of the linearized difference of
+    the two ratios, over the tasks. Of fewer than two tasks nothing is known: 0, from -`per` to `per`.
+    Source: W. G. Cochran, "Sampling techniques" (1977), 2.11 and 6.4.
+    """
+    tasks = [task for task in before if task in after]
+    totals = [sum(part[task][1] for task in tasks) for part in (before, after)]
+    if len(tasks) < 2 or 0 in totals:
+        return Difference(difference=0.0, low=-per, high=per)
+    residuals = [0.0] * len(tasks)
+    ratios: list[float] = []
+    for part, total, sign in zip((before, after), totals, (-1, 1), strict=True):
+        ratio = sum(part[task][0] for task in tasks) / total
+        ratios.append(ratio)
+        for place, task in enumerate(tasks):
+            count, of = part[task]
+            residuals[place] += sign * (count - ratio * of) * len(tasks) / total
+    variance = sum(residual * residual for residual in residuals) / (len(tasks) - 1) / len(tasks)
+    change, half = ratios[1] - ratios[0], Z95 * sqrt(variance)
+    return Difference(difference=change * per, low=(change - half) * per, high=(change + half) * per)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """The figures of some trajectories. Those with an infrastructure fault are counted in `faults` and nowhere else.
 
@@ -116,6 +156,19 @@ class Measured:
     success: Rate
     valid_calls_per_task: float
     faults: int
+
+    @property
+    def invalid(self) -> Part:
+        return self.invalid_calls, self.calls
+
+    @property
+    def solved(self) -> Part:
+        return self.success.count, self.success.total
+
+    def of(self, code: ErrorCode) -> Part:
+        """How often a code was found, of all calls."""
+        rate = self.codes.get(code)
+        return rate.count if rate else 0, self.calls
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -186,12 +239,18 @@ class Count:
         )
 
 
-def measure(criticized: Iterable[tuple[Trajectory, Sequence[Finding]]]) -> Measured:
+def measure(criticized: Iterable[Criticized]) -> Measured:
     """The figures of trajectories with their findings, in one pass."""
     count = Count()
     for trajectory, findings in criticized:
         count.add(trajectory, findings)
     return count.measured()
+
+
+def by_task(criticized: Iterable[Criticized]) -> dict[str, Measured]:
+    """The figures of each trajectory alone, by its id, for `difference`; without those with an infrastructure fault."""
+    alone = {trajectory.id: measure([(trajectory, findings)]) for trajectory, findings in criticized}
+    return {task: measured for task, measured in alone.items() if not measured.faults}
 
 
 def calls_in(trajectory: Trajectory, findings: Iterable[Finding]) -> int:

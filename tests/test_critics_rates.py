@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from math import exp, inf, log, sqrt
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critics import CERTAIN, WARNING, Finding, Rate, drop, measure
+from critics import CERTAIN, WARNING, Finding, Rate, by_task, difference, drop, measure
 from critics.finding import Confidence
 from envs import Message, StopReason, Trajectory
 from tools import ErrorCode
@@ -171,3 +172,48 @@ def test_nothing_measured() -> None:
         "valid_calls_per_task": 0.0,
         "faults": 0,
     }
+
+
+def test_a_paired_difference_in_closed_form() -> None:
+    # Of equal totals it is the mean of the tasks' differences, -1, 0, -2 and -1 of 2 calls: its deviation is sqrt(2/3).
+    before = {"a": (2, 2), "b": (1, 2), "c": (2, 2), "d": (1, 2)}
+    after = {"a": (1, 2), "b": (1, 2), "c": (0, 2), "d": (0, 2), "e": (2, 2)}
+    paired = difference(before, after, per=100)
+    half = 1.959963984540054 * sqrt(2 / 3) / 2 / sqrt(4) * 100
+    assert (paired.difference, paired.low, paired.high) == pytest.approx((-50.0, -50.0 - half, -50.0 + half))
+
+
+def test_a_paired_difference_holds_the_truth_as_often_as_it_says() -> None:
+    # Tasks differ in calls and in how hard they are; the rate of errors falls from 0.3 to 0.1 on average.
+    rng = Random(0)
+    held = 0
+    for _ in range(400):
+        before, after = {}, {}
+        for task in range(60):
+            hard, calls = rng.uniform(0.5, 1.5), (rng.randint(2, 5), rng.randint(2, 5))
+            rates = 0.3 * hard, 0.1 * hard
+            for part, rate, of in zip((before, after), rates, calls, strict=True):
+                part[str(task)] = sum(rng.random() < rate for _ in range(of)), of
+        paired = difference(before, after)
+        held += paired.low <= -0.2 <= paired.high
+    assert 0.92 < held / 400 < 0.98
+
+
+def test_a_difference_of_nothing_says_nothing() -> None:
+    for tasks in ({}, {"a": (1, 2)}, {"a": (0, 0), "b": (0, 0)}):
+        paired = difference(tasks, tasks, per=100)
+        assert (paired.difference, paired.low, paired.high) == (0.0, -100, 100)
+
+
+def test_figures_by_task_add_up_to_those_of_all() -> None:
+    both = [
+        (replace(a_trajectory(1, 2), id="a"), [a_finding(ErrorCode.WRONG_TYPE)]),
+        (replace(a_trajectory(2), id="b"), []),
+        (replace(a_trajectory(1), id="c", stop_reason=StopReason.INFRASTRUCTURE_FAULT), []),
+    ]
+    alone, whole = by_task(both), measure(both)
+    assert sorted(alone) == ["a", "b"]
+    assert sum(measured.calls for measured in alone.values()) == whole.calls
+    assert [alone[task].invalid for task in "ab"] == [(1, 3), (0, 2)]
+    assert [alone[task].of(ErrorCode.WRONG_TYPE) for task in "ab"] == [(1, 3), (0, 2)]
+    assert [alone[task].solved for task in "ab"] == [(1, 1), (1, 1)]
