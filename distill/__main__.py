@@ -1,13 +1,15 @@
 """python -m distill --out FOLDER: train away a model's mistakes with its tools, and show by how much."""
 
 import logging
+import shlex
+import sys
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from distill.config import Config
-from distill.table import before_after
+from distill.table import run_table
 from tools.command import run
 
 
@@ -32,18 +34,35 @@ class Stages:
 
 def main() -> None:
     """Run the whole loop and print the table."""
-    config = tyro.cli(Config, prog="python -m distill", description=(__doc__ or "").partition(": ")[2])
+    config = tyro.cli(
+        Config,
+        prog="python -m distill",
+        description=(__doc__ or "").partition(": ")[2],
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     from distill.run import Run  # torch, which --help does without
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    console = Console()
+    for library in ("transformers", "accelerate"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    console = Console(highlight=False, emoji=False)
     stages = Stages(console)
     running = Run(config, stages)
-    with stages.progress:
-        summary = running.go()
-    console.print(before_after(summary))
-    console.print(f"run folder: {config.out}", soft_wrap=True)
-    console.print(f"see its turns: python -m eval replay {config.out} --errors", soft_wrap=True)
+    for warning in running.warnings:
+        Console(stderr=True, highlight=False).print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    try:
+        with stages.progress:
+            summary = running.go()
+    except KeyboardInterrupt:
+        print(
+            f"interrupted: go on with the same command and --resume; {config.out} has what was finished",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    console.print(run_table(summary))
+    out = shlex.quote(str(config.out))
+    console.print(f"run folder: {out}", soft_wrap=True)
+    console.print(f"see its errors turn by turn: python -m eval replay {out} --errors", soft_wrap=True)
+    console.print(f"this table again: python -m eval {out}", soft_wrap=True)
 
 
 if __name__ == "__main__":

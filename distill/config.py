@@ -2,30 +2,69 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes
 
 from tools.command import InputError
 
-HintKind = Literal["real", "placebo"]
+HintKind = Literal["real", "placebo", "shuffled"]
+TeacherKind = Literal["frozen", "live", "ema"]
+DivergenceKind = Literal["forward-kl", "reverse-kl", "jensen-shannon"]
+Scope = Literal["error", "from-error", "turn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """How the student is moved to the teacher."""
 
+    teacher: TeacherKind = "frozen"
+    """Who reads the hint: 'frozen' is the start model, 'live' the student itself as it is at each step, 'ema' a moving
+    average of the student."""
+    divergence: DivergenceKind = "forward-kl"
+    """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
+    scope: Scope = "error"
+    """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
     learning_rate: float = 1e-4
-    """AdamW's, constant."""
+    """AdamW's, constant; an undone round halves it."""
     epochs: int = 4
     """Passes over a round's corrections."""
-    minibatch: int = 16
-    """Corrections a step."""
+    minibatch: int = 12
+    """Trajectories a step, each with all of its corrections."""
     max_gradient: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
+    ema_decay: float = 0.95
+    """What an 'ema' teacher keeps of itself at each step."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"expected 0 <= ema decay < 1, came {self.ema_decay}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """How far a round may take the model from the start model. A round that leaves the band is undone."""
+
+    tasks: int = 32
+    """Training tasks to try after each round; 0 leaves out all but the divergence on final answers."""
+    success: float = 0.05
+    """Success may not surely (95%) fall by more than this share of the tasks."""
+    valid_calls: float = 0.8
+    """Valid calls per task may not fall below this share of the start's."""
+    malformed: float = 5.0
+    """Malformed calls per 100 may not surely rise by more than this."""
+    final_divergence: float = 0.05
+    """Divergence from the start model on final answers may not be larger, in nats a token."""
+
+    def check(self) -> None:
+        """Raises InputError for a value out of its range."""
+        if self.tasks < 0 or not (0 <= self.success <= 1 and 0 <= self.valid_calls <= 1):
+            raise InputError(f"expected tasks from 0, success and valid calls from 0 to 1, came {self}")
+        if self.malformed < 0 or self.final_divergence <= 0:
+            raise InputError(f"expected malformed from 0 and final divergence above 0, came {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +72,22 @@ class Config:
     """Train away what a model does wrong with its tools, and measure by how much."""
 
     out: Path
-    """Folder for the run; it must be new or empty."""
+    """Folder for the run; it must be new or empty, unless it is resumed."""
+    resume: bool = False
+    """Go on with the run in the folder where it stopped; the other options must be as they were."""
+    dry_run: bool = False
+    """Make a round's corrections and say what the hints do, without an update."""
     policy: str = "tiny"
     """The model to train: 'tiny' (the embedded one) or a Hugging Face model folder."""
     env: str = "store-v0"
     """The world to train in."""
     hint: HintKind = "real"
-    """'real' hints say what was overlooked; 'placebo' hints are well-formed and irrelevant, for a control."""
+    """'real' hints say what was overlooked. Controls: 'placebo' hints are well-formed and irrelevant, 'shuffled' ones
+    are real hints of other turns."""
+    trajectories: Path | None = None
+    """Train on these trajectories, which must have their token ids, in place of the model's own rollouts."""
+    findings: Path | None = None
+    """What is wrong in these trajectories; else the critics say it."""
     seed: int = 0
     """Seed of tasks, sampling and minibatches."""
     rounds: int = 8
@@ -54,14 +102,19 @@ class Config:
     """Episodes that are sampled side by side."""
     temperature: float = 1.0
     """Sampling temperature, in training and evaluation."""
-    update: Update = field(default_factory=Update)
+    update: Annotated[Update, OmitArgPrefixes] = field(default_factory=Update)
     """The update itself."""
+    band: Band = field(default_factory=Band)
+    """The guard."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range; not at construction, where tyro would make a box of it."""
         self.update.check()
+        self.band.check()
         for name in ("rounds", "rollouts", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, came {getattr(self, name)}")
         if not 0 <= self.seed < 1_000:
             raise InputError(f"seed must be from 0 to 999, came {self.seed}")
+        if self.findings and not self.trajectories:
+            raise InputError("--findings needs --trajectories: the file that the findings are about")

@@ -1,48 +1,88 @@
 """A correction: the findings of one turn bound to tokens.
 
 `bind` makes it from a trajectory: the plain context (what the student sees), the hinted one (what the teacher sees),
-and which of the turn's tokens carry the errors. What can't be bound is refused with a reason, never trained on.
+and which of the turn's tokens carry which error. What can't be bound is refused with a reason, never trained on.
+`trunk_of` puts the corrections of one trajectory together for the prefill.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
+from math import isfinite
 from typing import Any
 
 from critics.finding import Finding
 from critics.hints import hint_message
+from distill.config import Scope
+from distill.prefill import Branch, Trunk
 from envs.context import ContextWriter
 from envs.trajectory import Trajectory
+from tools.command import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFinding:
+    """One error of the turn: its code, its span in characters of the turn's raw text, and the positions of its tokens
+    in `plain_ids`."""
+
+    code: str
+    span: tuple[int, int]
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """Positions count tokens of `plain_ids`: `target` is the turn, [start, end); `error_tokens` lie within it.
+    """Positions count tokens of `plain_ids`: `target` is the turn, [start, end); the findings' tokens lie within it.
 
-    `plain_ids` and `hinted_ids` both end with the same turn, so position p of the one is position
-    p + len(hinted_ids) - len(plain_ids) of the other. The log-probs (nats) are of the error tokens: the student's as
-    they were sampled, the teacher's from the hinted prefill.
+    `plain_ids` and `hinted_ids` both end with the same turn, so position p of the one is position p + `shift` of the
+    other. The log-probs (nats) are of every token of the target: the student's as they were sampled, the teacher's from
+    the hinted prefill.
     """
 
     id: str
     message_index: int
-    codes: tuple[str, ...]
     hint: str
+    findings: tuple[BoundFinding, ...]
     plain_ids: Sequence[int]
     hinted_ids: Sequence[int]
     target: tuple[int, int]
-    error_tokens: tuple[int, ...]
     student_logprobs: Sequence[float] = ()
     teacher_logprobs: Sequence[float] = ()
     admitted: bool = True
 
     @property
-    def hinted_error_tokens(self) -> tuple[int, ...]:
-        """The same tokens' positions in `hinted_ids`."""
-        shift = len(self.hinted_ids) - len(self.plain_ids)
-        return tuple(position + shift for position in self.error_tokens)
+    def codes(self) -> tuple[str, ...]:
+        return tuple(sorted({finding.code for finding in self.findings}))
+
+    @property
+    def error_tokens(self) -> tuple[int, ...]:
+        return tuple(sorted({token for finding in self.findings for token in finding.tokens}))
+
+    @property
+    def shift(self) -> int:
+        return len(self.hinted_ids) - len(self.plain_ids)
+
+    def asked(self, scope: Scope) -> Sequence[int]:
+        """The positions that a scope trains on."""
+        match scope:
+            case "error":
+                return self.error_tokens
+            case "from-error":
+                return range(self.error_tokens[0], self.target[1])
+            case "turn":
+                return range(*self.target)
+
+    def fall(self, tokens: Iterable[int]) -> float:
+        """By how many nats the hint lowers the log-prob of some of the target's tokens, taken together."""
+        places = [token - self.target[0] for token in tokens]
+        return sum(self.student_logprobs[place] - self.teacher_logprobs[place] for place in places)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The file format's record: its id first, the codes and error tokens of all findings beside the findings."""
+        record = asdict(self)
+        record["findings"] = [asdict(finding) for finding in self.findings]
+        summed = {"codes": self.codes, "error_tokens": self.error_tokens}
+        return {"id": record.pop("id"), "message_index": record.pop("message_index"), **summed, **record}
 
 
 class Unbindable(ValueError):
@@ -55,20 +95,26 @@ def bind(
     """The correction for `findings`, all of one turn of `trajectory`, with `hint` above that turn.
 
     `longest` is the model's longest context, in tokens. Raises `Unbindable` where the turn's tokens aren't known, don't
-    decode to its text, don't contain the finding, or don't fit into the model with the hint.
+    decode to its text, don't contain a finding, or don't fit into the model with the hint; where the chat form refuses
+    the hint; and where the hint would be no news to the student.
     """
     message_index = findings[0].message_index
     number = trajectory.turn_at(message_index)
     if number is None:
         raise Unbindable("the turn has no token ids")
     turn = trajectory.turns[number]
+    if len(turn.token_ids) != len(turn.logprobs):
+        raise Unbindable("the turn has not one log-prob for each token id")
+    if not all(map(isfinite, turn.logprobs)):
+        raise Unbindable("a log-prob of the turn is no finite number")
     if writer.decode(turn.token_ids) != turn.raw:
         raise Unbindable("the token ids do not decode to the turn's text")
-    ends = token_ends(turn.token_ids, writer)
-    places = sorted({place for finding in findings for place in error_places(finding.span, turn.raw, ends)})
-    if not places:
-        raise Unbindable("the finding's span holds no token of the turn")
     prompt = trajectory.prompt_ids(number)
+    bound = _bound(findings, turn.raw, token_ends(turn.token_ids, writer), len(prompt))
+    if not hint:
+        raise Unbindable("the finding has no hint")
+    if hint in writer.decode(prompt):
+        raise Unbindable("the hint stands in the student's context already")
     plain_ids = [*prompt, *turn.token_ids]
     hinted_ids = [*hinted_prompt(trajectory, number, hint, writer), *turn.token_ids]
     if len(hinted_ids) > longest:
@@ -76,26 +122,74 @@ def bind(
     return Correction(
         id=trajectory.id,
         message_index=message_index,
-        codes=tuple(sorted({str(finding.code) for finding in findings})),
         hint=hint,
+        findings=bound,
         plain_ids=plain_ids,
         hinted_ids=hinted_ids,
         target=(len(prompt), len(plain_ids)),
-        error_tokens=tuple(len(prompt) + place for place in places),
-        student_logprobs=[turn.logprobs[place] for place in places],
+        student_logprobs=turn.logprobs,
     )
 
 
+def _bound(findings: Iterable[Finding], raw: str, ends: Sequence[int], start: int) -> tuple[BoundFinding, ...]:
+    """The findings with the positions of their tokens, in a turn that begins at position `start`."""
+    bound: list[BoundFinding] = []
+    for finding in findings:
+        if not 0 <= finding.span[0] <= finding.span[1] <= len(raw):
+            raise Unbindable("the finding's span lies outside its turn")
+        places = error_places(finding.span, raw, ends)
+        if not places:
+            raise Unbindable("the finding's span holds no token of the turn")
+        tokens = tuple(start + place for place in places)
+        bound.append(BoundFinding(code=str(finding.code), span=finding.span, tokens=tokens))
+    return tuple(bound)
+
+
 def hinted_prompt(trajectory: Trajectory, number: int, hint: str, writer: ContextWriter) -> list[int]:
-    """What the policy would have seen before its turn `number` with `hint` right above that turn."""
+    """What the policy would have seen before its turn `number` with `hint` right above that turn.
+
+    Raises `Unbindable` where the chat form can't hold the hint there.
+    """
     turn = trajectory.turns[number]
-    if number == 0:
-        return writer.first([*trajectory.messages[: turn.message_index], hint_message(hint)], trajectory.tools)
-    last = trajectory.turns[number - 1]
-    before = trajectory.prompt_ids(number - 1)
-    heard = trajectory.messages[last.message_index + 1 : turn.message_index]
-    extension = writer.extension(before, last.token_ids, [*heard, hint_message(hint)])
+    try:
+        if number == 0:
+            return writer.first([*trajectory.messages[: turn.message_index], hint_message(hint)], trajectory.tools)
+        last = trajectory.turns[number - 1]
+        before = trajectory.prompt_ids(number - 1)
+        heard = trajectory.messages[last.message_index + 1 : turn.message_index]
+        extension = writer.extension(before, last.token_ids, [*heard, hint_message(hint)])
+    except InputError as error:
+        raise Unbindable("the chat form refuses the hint") from error
     return [*before, *last.token_ids, *extension]
+
+
+def by_trunk(corrections: Iterable[Correction]) -> list[list[Correction]]:
+    """The corrections that share a trunk, in order of their turns: those of one trajectory."""
+    groups: dict[str, list[Correction]] = {}
+    for correction in corrections:
+        groups.setdefault(correction.id, []).append(correction)
+    return [sorted(group, key=lambda correction: len(correction.plain_ids)) for group in groups.values()]
+
+
+def trunk_of(corrections: Sequence[Correction], scope: Scope) -> Trunk:
+    """The trunk of one group of `by_trunk`: the last turn's plain context, with a branch for each correction.
+
+    Both sides are asked for the same tokens in the same order. Raises ValueError for contexts that don't grow out of
+    each other, as those of one trajectory do.
+    """
+    ids = corrections[-1].plain_ids
+    for correction in corrections:
+        if correction.plain_ids != ids[: len(correction.plain_ids)]:
+            raise ValueError(f"the turns of {correction.id} are not of one trajectory: are there two with this id?")
+    asked = [position for correction in corrections for position in correction.asked(scope)]
+    return Trunk(ids, asked, [_branch(correction, scope) for correction in corrections])
+
+
+def _branch(correction: Correction, scope: Scope) -> Branch:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(correction.plain_ids, correction.hinted_ids, strict=False))
+    start = sum(1 for _ in same)
+    asked = [position + correction.shift for position in correction.asked(scope)]
+    return Branch(start, correction.hinted_ids[start:], asked)
 
 
 def token_ends(token_ids: Sequence[int], writer: ContextWriter) -> list[int]:

@@ -1,38 +1,44 @@
-"""One round of learning: rollouts -> findings -> corrections -> hinted prefill -> update.
+"""One round of learning: findings -> corrections -> hinted prefill -> update.
 
-The plain form of the method. The teacher is the frozen start model over the hinted context; the student is moved to it
-by forward KL at the error tokens only, and never sees a hint. Left out: other teachers, scopes and divergences, guards
-that undo a round, reward beside it.
+The student is moved to the teacher, who has read the hint, at the error tokens of erroneous turns. It never sees a hint
+itself. `distill.run` does the rollouts and the evaluation around it. Left out: reward beside it, several devices,
+gradient accumulation.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import log
+from math import isfinite, log
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
+from transformers.cache_utils import Cache
 
-from critics.finding import CERTAIN, Finding
+from critics.finding import CERTAIN, Criticized, Finding
 from critics.hints import joined, placebo
 from distill.config import HintKind, Update
-from distill.correction import Correction, Unbindable, bind
-from distill.divergence import forward_kl
-from distill.prefill import Span, logprobs_at, prefilled
+from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of
+from distill.divergence import DIVERGENCES
+from distill.prefill import Trunk, hinted_prefill, on_branches, on_trunks
+from distill.teacher import Teacher
 from envs.context import ContextWriter
-from envs.trajectory import Trajectory
 from tools import INVALID_CALL_CODES
+from tools.command import InputError
 
-Criticized = tuple[Trajectory, Sequence[Finding]]
+Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFigures:
-    """What one round did. `hint_effect` is, by code, the share of corrections whose error at least halved under the
-    hint; `loss` the mean KL of a correction (nats) over the round's steps."""
+    """What one round did.
+
+    `hint_effect` is, by code, the share of errors whose tokens at least halve in probability under the hint; `loss` the
+    mean divergence of a correction (nats) over the round's steps. The update ended early where it was not `finite`.
+    """
 
     corrections: int
     admitted: int
@@ -40,93 +46,167 @@ class RoundFigures:
     hint_effect: dict[str, float]
     loss: float
     steps: int
+    finite: bool = True
+
+
+class Lesson(NamedTuple):
+    """A trajectory to learn from. `teacher_NV` has the teacher's log-probs at the N asked tokens, where they stay."""
+
+    trunk: Trunk
+    corrections: int
+    teacher_NV: torch.Tensor
 
 
 class Learner:
-    """A student, its frozen teacher, and the optimizer; `learn` makes one round's update from criticized trajectories.
+    """A student, its teacher, and the optimizer; `learn` makes one round's update from criticized trajectories.
 
     `model` is trained in place. Deterministic for the same seed, trajectories and machine.
     """
 
     def __init__(self, model: Any, writer: ContextWriter, update: Update, *, hint: HintKind = "real", seed: int = 0):
         update.check()
-        self.model, self.writer, self.update, self.hint = model, writer, update, hint
-        self.teacher = deepcopy(model).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, weight_decay=0.0)
-        self.rng = Random(f"learner/{seed}")
+        self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
+        self.teacher = Teacher(model, update)
+        self.accelerator = Accelerator(cpu=model.device.type == "cpu")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, weight_decay=0.0)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.accelerator.register_for_checkpointing(self.teacher)
 
-    def corrections(self, criticized: Iterable[Criticized]) -> tuple[list[Correction], Counter[str]]:
-        """A correction for each turn with invalid calls, and how many turns could not be bound, by reason."""
-        corrections: list[Correction] = []
-        dropped: Counter[str] = Counter()
-        longest = self.model.config.max_position_embeddings
-        for trajectory, findings in criticized:
-            for turn_findings in by_turn(findings):
-                hint = placebo(self.rng) if self.hint == "placebo" else joined(f.hint for f in turn_findings)
-                try:
-                    corrections.append(bind(trajectory, turn_findings, hint, self.writer, longest=longest))
-                except Unbindable as reason:
-                    dropped[str(reason)] += 1
-        return corrections, dropped
+    def save(self, folder: Path) -> None:
+        """Everything that `load` needs to go on as if nothing had happened."""
+        self.accelerator.save_state(str(folder))
+
+    def load(self, folder: Path) -> None:
+        self.accelerator.load_state(str(folder))
+
+    def set_rate(self, share: float) -> None:
+        """Learn at a share of the configured learning rate from here on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.update.learning_rate * share
 
     def learn(
-        self, criticized: Iterable[Criticized], watch: Callable[[int, int], None] = lambda step, steps: None
+        self, criticized: Iterable[Criticized], *, number: int = 0, watch: Watch = lambda step, steps: None
     ) -> tuple[list[Correction], RoundFigures]:
         """Move the student; gives the corrections with their log-probs, and the round's figures.
 
-        `watch` is told of every step. Raises FloatingPointError, the student unchanged by that step, if a loss is NaN.
+        `number` is the round's, `watch` is told of every step. A loss that is no finite number ends the update before
+        its step. Raises InputError where the teacher says no finite number, before the first step.
         """
-        bound, dropped = self.corrections(criticized)
-        teachers = prefilled(self.teacher, [teacher_span(correction) for correction in bound])
-        scored = [scored_by(teacher, correction) for correction, teacher in zip(bound, teachers, strict=True)]
-        refused = sum(not correction.admitted for correction in scored)
-        if refused:
-            dropped["the hint did not lower the error"] = refused
-        admitted = [pair for pair in zip(scored, teachers, strict=True) if pair[0].admitted]
-        losses = list(self._steps(admitted, watch))
+        rng = Random(f"learner/{self.seed}/{number}")
+        corrections, lessons, dropped = self.prepare(criticized, rng)
+        losses = list(self._steps(lessons, rng, watch))
+        finite = [loss for loss in losses if isfinite(loss)]
         figures = RoundFigures(
-            corrections=len(scored),
-            admitted=len(admitted),
+            corrections=len(corrections),
+            admitted=sum(correction.admitted for correction in corrections),
             dropped=dict(dropped),
-            hint_effect=hint_effect(scored),
-            loss=sum(losses) / max(1, len(losses)),
-            steps=len(losses),
+            hint_effect=hint_effect(corrections),
+            loss=sum(finite) / max(1, len(finite)),
+            steps=len(finite),
+            finite=len(finite) == len(losses),
         )
-        return scored, figures
+        return corrections, figures
 
-    def _steps(
-        self, admitted: Sequence[tuple[Correction, torch.Tensor]], watch: Callable[[int, int], None]
-    ) -> Iterator[float]:
-        """Pass over the corrections in random minibatches; yields each step's loss, in nats a correction."""
+    def prepare(
+        self, criticized: Iterable[Criticized], rng: Random
+    ) -> tuple[list[Correction], list[Lesson], Counter[str]]:
+        """Corrections with the teacher's log-probs, what is to be learnt, and how many turns were dropped and why.
+
+        Nothing is updated. Raises InputError where the teacher says no finite number.
+        """
+        bound, dropped = self._bind(criticized, rng)
+        groups = by_trunk(bound)
+        trunks = [trunk_of(group, "turn") for group in groups]
+        corrections: list[Correction] = []
+        lessons: list[Lesson] = []
+        for place, teacher_NV in hinted_prefill(self.teacher.model, trunks):
+            scored = _scored(groups[place], teacher_NV)
+            corrections += [correction for correction, _ in scored]
+            if admitted := [pair for pair in scored if pair[0].admitted]:
+                lessons.append(self._lesson(admitted))
+        if refused := sum(not correction.admitted for correction in corrections):
+            dropped["the hint did not lower the error"] = refused
+        return corrections, lessons, dropped
+
+    def _bind(self, criticized: Iterable[Criticized], rng: Random) -> tuple[list[Correction], Counter[str]]:
+        turns = [(trajectory, group) for trajectory, findings in criticized for group in by_turn(findings)]
+        hints = given([joined(finding.hint for finding in group) for _, group in turns], self.hint, rng)
+        longest = self.model.config.max_position_embeddings
+        bound: list[Correction] = []
+        dropped: Counter[str] = Counter()
+        for (trajectory, group), hint in zip(turns, hints, strict=True):
+            try:
+                bound.append(bind(trajectory, group, hint, self.writer, longest=longest))
+            except Unbindable as reason:
+                dropped[str(reason)] += 1
+        return bound, dropped
+
+    def _lesson(self, admitted: Sequence[tuple[Correction, torch.Tensor]]) -> Lesson:
+        corrections = [correction for correction, _ in admitted]
+        rows = [
+            teacher_TV[[position - correction.target[0] for position in correction.asked(self.update.scope)]]
+            for correction, teacher_TV in admitted
+        ]
+        return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows))
+
+    def _steps(self, lessons: Sequence[Lesson], rng: Random, watch: Watch) -> Iterator[float]:
+        """Pass over the lessons in random minibatches; yields each step's loss, in nats a correction."""
         size = self.update.minibatch
         minibatches = [
             shuffled[start : start + size]
-            for shuffled in (self.rng.sample(admitted, len(admitted)) for _ in range(self.update.epochs))
+            for shuffled in (rng.sample(lessons, len(lessons)) for _ in range(self.update.epochs))
             for start in range(0, len(shuffled), size)
         ]
         for step, minibatch in enumerate(minibatches, 1):
-            yield self._step(minibatch)
+            loss = self._step(minibatch)
+            yield loss
+            if not isfinite(loss):
+                return
             watch(step, len(minibatches))
 
-    def _step(self, minibatch: Sequence[tuple[Correction, torch.Tensor]]) -> float:
-        student_NV = logprobs_at(self.model, [student_span(correction) for correction, _ in minibatch])
-        teacher_NV = torch.cat([teacher for _, teacher in minibatch])
-        loss = forward_kl(teacher_NV, student_NV).sum() / len(minibatch)
+    def _step(self, minibatch: Sequence[Lesson]) -> float:
+        trunks = [lesson.trunk for lesson in minibatch]
+        student_NV, cache = on_trunks(self.model, trunks, keep=self.teacher.live)
+        teacher_NV = self._taught(minibatch, cache)
+        divergence_N = DIVERGENCES[self.update.divergence](teacher_NV, student_NV)
+        loss = divergence_N.sum() / sum(lesson.corrections for lesson in minibatch)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()}: lower the learning rate")
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.update.max_gradient)
+            return loss.item()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.update.max_gradient)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.teacher.follow(self.model)
         return loss.item()
 
+    @torch.no_grad()
+    def _taught(self, minibatch: Sequence[Lesson], cache: Cache | None) -> torch.Tensor:
+        """The teacher's log-probs at the asked tokens; a live teacher's branches leave the student's own `cache`."""
+        if not self.teacher.moves:
+            return torch.cat([lesson.teacher_NV for lesson in minibatch])
+        trunks = [lesson.trunk._replace(asked=()) for lesson in minibatch]
+        if cache is None:
+            _, cache = on_trunks(self.teacher.model, trunks, keep=True)
+        assert cache is not None
+        return on_branches(self.teacher.model, trunks, cache)
 
-def scored_by(teacher_NV: torch.Tensor, correction: Correction) -> Correction:
-    """The correction with the teacher's log-probs; admitted if the hint lowers the error tokens as a whole."""
-    tokens = [correction.plain_ids[position] for position in correction.error_tokens]
-    teacher: list[float] = teacher_NV[torch.arange(len(tokens)), tokens].tolist()
-    admitted = sum(teacher) < sum(correction.student_logprobs)
-    return replace(correction, teacher_logprobs=teacher, admitted=admitted)
+
+def _scored(group: Sequence[Correction], teacher_NV: torch.Tensor) -> list[tuple[Correction, torch.Tensor]]:
+    """Each correction of a trunk with the teacher's log-probs, and with its distributions at the target, [T, V].
+
+    Admitted is what the hint makes less probable, the error tokens taken together.
+    """
+    scored: list[tuple[Correction, torch.Tensor]] = []
+    sizes = [len(correction.student_logprobs) for correction in group]
+    for correction, teacher_TV in zip(group, teacher_NV.split(sizes), strict=True):
+        turn = torch.tensor(correction.plain_ids[slice(*correction.target)], device=teacher_TV.device)
+        logprobs: list[float] = teacher_TV.gather(-1, turn[:, None])[:, 0].tolist()
+        if not all(map(isfinite, logprobs)):
+            raise InputError("the model gives log-probs that are no finite numbers: is its checkpoint whole?")
+        with_teacher = replace(correction, teacher_logprobs=logprobs)
+        admitted = with_teacher.fall(with_teacher.error_tokens) > 0
+        scored.append((replace(with_teacher, admitted=admitted), teacher_TV))
+    return scored
 
 
 def by_turn(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
@@ -137,28 +217,26 @@ def by_turn(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
         yield list(group)
 
 
+def given(hints: Sequence[str], kind: HintKind, rng: Random) -> list[str]:
+    """The hints that are inserted in place of the real ones: a control has something else there.
+
+    A shuffled hint is another turn's, and of another text wherever there is one.
+    """
+    match kind:
+        case "real":
+            return list(hints)
+        case "placebo":
+            return [placebo(rng) for _ in hints]
+        case "shuffled":
+            return [rng.choice([other for other in hints if other != hint] or hints) for hint in hints]
+
+
 def hint_effect(corrections: Iterable[Correction]) -> dict[str, float]:
-    """By code, the share of corrections whose error tokens at least halve in probability under the hint."""
+    """By code, the share of errors whose tokens at least halve in probability under the hint."""
     halved: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for correction in corrections:
-        for code in correction.codes:
-            counts[code] += 1
-            fall = sum(correction.student_logprobs) - sum(correction.teacher_logprobs)
-            halved[code] += fall >= log(2)
+        for finding in correction.findings:
+            counts[finding.code] += 1
+            halved[finding.code] += correction.fall(finding.tokens) >= log(2)
     return {code: halved[code] / counts[code] for code in sorted(counts)}
-
-
-def student_span(correction: Correction) -> Span:
-    """The error tokens in the plain context."""
-    return _cut(correction.plain_ids, correction.error_tokens)
-
-
-def teacher_span(correction: Correction) -> Span:
-    """The error tokens in the hinted context."""
-    return _cut(correction.hinted_ids, correction.hinted_error_tokens)
-
-
-def _cut(ids: Sequence[int], positions: Sequence[int]) -> Span:
-    """Without what comes after the last asked token: a causal model's distributions don't depend on it."""
-    return Span(ids[: positions[-1]], positions)

@@ -1,184 +1,238 @@
-"""A run: evaluate, some rounds of learning, evaluate again; all of it in a run folder.
+"""A run: evaluate, some rounds of learning, evaluate again; all of it in a run folder, and to be resumed from there.
 
-    OUT/manifest.json         config, versions, commit, device
-        trajectories.jsonl    what the student did in training    findings.jsonl, corrections.jsonl
-        metrics.jsonl         a line a round
-        evaluation/           before and after, on held-out seeds (test) and on held-out tools (held_out)
-        summary.json          before, after, drop, hint effect
-        checkpoint/           the trained model in Hugging Face format
-
-Everything finished is on disk before the next thing starts. Left out: resuming, undoing a round.
+A round: rollouts -> findings -> hinted prefill -> update -> a look at what must not move. A round that moves it is
+undone, and the step made smaller. `distill.folder` says what is on disk when.
 """
 
-import json
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from math import ceil, isfinite
+from random import Random
+from typing import Any, TypedDict
 
 import torch
 
-from critics.finding import Finding
-from critics.rates import Count, Measured, drop, measure
+from critics.finding import Criticized
+from critics.rates import Count, measure
 from critics.rules import criticize
 from distill.config import Config
-from distill.learner import Learner, RoundFigures
-from envs import Archive, Trajectory, make
+from distill.folder import Folder
+from distill.given import Given
+from distill.guard import Probe, broken
+from distill.learner import Learner
+from distill.summary import dry_summary, summarize
+from envs import Trajectory, make
 from envs.policies.hf import LocalPolicy, Sampling
-from envs.rollout import rollout
-from tools.command import InputError
+from envs.rollout import rollout, trajectory_id
 
 TRAIN_SEEDS_PER_RUN = 1_000_000
 """Seeds of training tasks start at the run's seed times this, so that runs of different seeds share no task."""
+
+GUARD_SEEDS = 900_000
+"""Where, after a run's first training seed, the seeds of the guard's tasks start."""
+
+MOST_UNDONE = 3
+"""A run ends after so many undone rounds in a row: the step has been halved as often, and still leads astray."""
 
 Watch = Callable[[str, int, int, str], None]
 """Told of a stage, what of it is finished, its total, and a figure to show."""
 
 
+class Place(TypedDict):
+    """Where a run stands: what is kept beside the state of the model."""
+
+    rate: float
+    undone: int
+    seconds: float
+
+
 class Run:
-    """One run folder being written. `go` does the whole; `watch` is told how far it is."""
+    """One run folder being written. `go` does the whole; `watch` is told how far it is.
+
+    Raises InputError, before anything is written, for a config that can't be carried out.
+    """
 
     def __init__(self, config: Config, watch: Watch = lambda stage, finished, total, figure: None) -> None:
         config.check()
         make(config.env).close()
-        if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-            raise InputError(f"{config.out} is there already: choose another folder for --out, or remove it")
+        self.folder = Folder(config)
+        self.given = Given(config.trajectories, config.findings) if config.trajectories else None
         torch.manual_seed(config.seed)
         self.config, self.watch = config, watch
         self.policy = LocalPolicy.load(config.policy, sampling=Sampling(temperature=config.temperature))
         self.learner = Learner(self.policy.model, self.policy.writer, config.update, hint=config.hint, seed=config.seed)
-        config.out.mkdir(parents=True, exist_ok=True)
-        self._write_json("manifest.json", manifest(config))
+        self.warnings = [self.given.warning(self.policy)] if self.given else []
+        self.first_seed = config.seed * TRAIN_SEEDS_PER_RUN
+        self.place = Place(rate=1.0, undone=0, seconds=0.0)
+        self.began = time.monotonic()
+        self.folder.open(config)
 
     def go(self) -> dict[str, Any]:
-        """Evaluate, learn, evaluate; gives what it wrote as `summary.json`."""
-        began = time.monotonic()
+        """Evaluate, learn, evaluate; gives what it wrote as `summary.json`. A finished run is not done again."""
+        if self.config.resume and (finished := self.folder.read_json("summary.json")):
+            return finished
+        summary = self._dry() if self.config.dry_run else self._whole()
+        self.folder.write_json("summary.json", summary)
+        self.folder.drop_states()
+        return summary
+
+    def _whole(self) -> dict[str, Any]:
         before = self._evaluate("before")
-        figures = [self._round(number) for number in range(self.config.rounds)]
-        checkpoint = self.config.out / "checkpoint"
+        self.guarded = self._guard(0)
+        # Both are made by the start model, so they come before a state is loaded.
+        probe, self.guard_probe = Probe(self.policy.model, before["test"]), Probe(self.policy.model, self.guarded)
+        for number in range(self._resumed(), self._rounds()):
+            if self.place["undone"] == MOST_UNDONE:
+                break
+            self._round(number)
+        checkpoint = self.folder.path / "checkpoint"
         self.policy.model.save_pretrained(checkpoint)
         self.policy.writer.tokenizer.save_pretrained(checkpoint)
         self.policy.name = str(checkpoint)
         after = self._evaluate("after")
-        summary = summarize(self.config, before, after, figures, time.monotonic() - began)
-        self._write_json("summary.json", summary)
-        return summary
+        moved = probe.divergences(self.policy.model)
+        return summarize(self.config, before, after, moved, self.folder.metrics(), self._seconds())
 
-    def _evaluate(self, when: str) -> dict[str, Measured]:
-        """The figures of the policy as it is now, on both splits; the trajectories are kept."""
-        return {split: self._evaluate_split(when, split, tasks) for split, tasks in self._splits()}
-
-    def _splits(self) -> tuple[tuple[str, int], ...]:
-        return ("test", self.config.tasks), ("held_out", self.config.held_out_tasks)
-
-    def _evaluate_split(self, when: str, split: str, tasks: int) -> Measured:
-        criticized = []
-        with Archive(self.config.out / "evaluation" / f"{when}-{split}.jsonl") as archive:
-            for pair in self._act(range(tasks), split, f"evaluate {when}, {split}"):
-                archive.write(pair[0].to_json())
-                criticized.append(pair)
-        return measure(criticized)
-
-    def _act(self, seeds: range, split: str, stage: str) -> Iterator[tuple[Trajectory, list[Finding]]]:
-        """Roll out and criticize."""
-        count = Count()
-        trajectories = rollout(
-            self.policy,
-            self.config.env,
-            seeds,
-            split=split,
-            batch=self.config.batch,
-            sampling_seed=self.config.seed,
-        )
-        self.watch(stage, 0, len(seeds), "")
-        for finished, trajectory in enumerate(trajectories, 1):
-            findings = criticize(trajectory)
-            count.add(trajectory, findings)
-            rate = count.measured().invalid_per_100.rate
-            self.watch(stage, finished, len(seeds), f"{rate:.0f} invalid per 100 calls")
-            yield trajectory, findings
-
-    def _round(self, number: int) -> RoundFigures:
-        first = self.config.seed * TRAIN_SEEDS_PER_RUN + number * self.config.rollouts
-        seeds = range(first, first + self.config.rollouts)
-        stage = f"round {number + 1} of {self.config.rounds}"
-        criticized = []
-        with self._archive("trajectories") as trajectories, self._archive("findings") as findings:
-            for trajectory, found in self._act(seeds, "train", f"{stage}, rollouts"):
-                trajectories.write(trajectory.to_json())
-                findings.write({"id": trajectory.id, "findings": [finding.to_json() for finding in found]})
-                criticized.append((trajectory, found))
-        corrections, figures = self.learner.learn(
-            criticized, lambda step, steps: self.watch(f"{stage}, update", step, steps, "")
-        )
-        with self._archive("corrections") as archive:
+    def _dry(self) -> dict[str, Any]:
+        """One round's corrections, and what the hints do, without an update."""
+        criticized = list(self._criticized(0))
+        corrections, _, dropped = self.learner.prepare(criticized, Random(f"learner/{self.config.seed}/0"))
+        self._write_findings(criticized)
+        with self.folder.archive("corrections") as archive:
             for correction in corrections:
                 archive.write(correction.to_json())
-        measured = measure(criticized)
-        with self._archive("metrics") as archive:
-            archive.write({"round": number, **measured.to_json(), **asdict(figures)})
-        return figures
+        return dry_summary(self.config, measure(criticized), corrections, dropped, self._seconds())
 
-    def _archive(self, name: str) -> Archive:
-        return Archive(self.config.out / f"{name}.jsonl")
+    def _resumed(self) -> int:
+        """Load the last state; gives the number of rounds that it is after. A run without one saves its first."""
+        last = self.folder.last_state() if self.config.resume else None
+        if last is None:
+            self._save(0)
+            return 0
+        number, state, place = last
+        self.learner.load(state)
+        self.place = Place(rate=place["rate"], undone=place["undone"], seconds=place["seconds"])
+        return number
 
-    def _write_json(self, name: str, record: dict[str, Any]) -> None:
-        path = self.config.out / name
-        path.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    def _save(self, number: int) -> None:
+        self.learner.save(self.folder.new_state())
+        self.folder.keep_state(number, {**self.place, "seconds": self._seconds()})
 
+    def _seconds(self) -> float:
+        """Seconds of work on this run, also before it was resumed."""
+        return round(self.place["seconds"] + time.monotonic() - self.began, 1)
 
-def summarize(
-    config: Config,
-    before: dict[str, Measured],
-    after: dict[str, Measured],
-    rounds: list[RoundFigures],
-    seconds: float,
-) -> dict[str, Any]:
-    """The figures of a whole run, as `summary.json` has them."""
-    return {
-        "hint": config.hint,
-        "rollouts": config.rounds * config.rollouts,
-        "seconds": round(seconds, 1),
-        "before": before["test"].to_json(),
-        "after": after["test"].to_json(),
-        "drop": drop(before["test"].invalid_per_100, after["test"].invalid_per_100).to_json(),
-        "held_out_tools": {
-            "before": before["held_out"].to_json(),
-            "after": after["held_out"].to_json(),
-            "drop": drop(before["held_out"].invalid_per_100, after["held_out"].invalid_per_100).to_json(),
-        },
-        "hint_effect": rounds[0].hint_effect,
-        "corrections": sum(figures.corrections for figures in rounds),
-        "admitted": sum(figures.admitted for figures in rounds),
-    }
+    def _rounds(self) -> int:
+        """How many rounds there are to do; fewer where the given trajectories don't last."""
+        if self.config.dry_run:
+            return 1
+        if self.given is None:
+            return self.config.rounds
+        return min(self.config.rounds, ceil(len(self.given) / self.config.rollouts))
 
-
-def manifest(config: Config) -> dict[str, Any]:
-    """What it takes to do this run again."""
-    packages = ("torch", "transformers", "renderers", "gymnasium", "jsonschema")
-    return {
-        "schema_version": 1,
-        "config": asdict(config),
-        "command": f"python -m distill --out {config.out} --env {config.env} --policy {config.policy} "
-        f"--hint {config.hint} --seed {config.seed} --rounds {config.rounds} --rollouts {config.rollouts}",
-        "commit": commit(),
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-    }
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with a plus sign where files differ from it; None outside of one."""
-    folder = Path(__file__).parent
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=folder, capture_output=True, text=True
+    def _round(self, number: int) -> None:
+        stage = f"round {number + 1} of {self._rounds()}"
+        criticized = list(self._criticized(number))
+        self._write_findings(criticized)
+        self.learner.set_rate(self.place["rate"])
+        corrections, figures = self.learner.learn(
+            criticized, number=number, watch=lambda step, steps: self.watch(f"{stage}, update", step, steps, "")
         )
-    except OSError:
-        return None
-    return said.stdout.strip() or None
+        moved = self.guard_probe.divergences(self.policy.model)
+        sound = figures.finite and isfinite(moved.final)
+        now = self._guard(number + 1) if sound else []
+        reasons = broken(self.guarded, now, moved, self.config.band)
+        if not figures.finite:
+            reasons.append("a loss was no finite number")
+        with self.folder.archive("corrections") as archive:
+            for correction in corrections:
+                archive.write(correction.to_json())
+        with self.folder.archive("metrics") as archive:
+            archive.write(
+                {
+                    "round": number,
+                    **measure(criticized).to_json(),
+                    **asdict(figures),
+                    "learning_rate": self.config.update.learning_rate * self.place["rate"],
+                    "guard": measure(now).to_json(),
+                    "clean_divergence": moved.clean,
+                    "final_divergence": moved.final,
+                    "undone": reasons,
+                }
+            )
+        self.place["undone"] = self.place["undone"] + 1 if reasons else 0
+        if reasons:
+            self.place["rate"] /= 2
+            self.learner.load(self.folder.state(number))
+            self.watch(f"{stage}, undone", 1, 1, f"{'; '.join(reasons)}; the step is halved")
+        self._save(number + 1)
+
+    def _criticized(self, number: int) -> Iterator[Criticized]:
+        """What a round learns from: rollouts of the student as it is now, or the next of those that were given."""
+        size = self.config.rollouts
+        if self.given is None:
+            first = self.first_seed + number * size
+            stage = f"round {number + 1} of {self._rounds()}, rollouts"
+            yield from self._act("trajectories", range(first, first + size), "train", stage)
+            return
+        written = {trajectory.id for trajectory in self.folder.trajectories("trajectories")}
+        with self.folder.archive("trajectories") as archive:
+            for trajectory, findings in self.given.criticized[number * size : (number + 1) * size]:
+                if trajectory.id not in written:
+                    archive.write(trajectory.to_json())
+                yield trajectory, findings
+
+    def _write_findings(self, criticized: Sequence[Criticized]) -> None:
+        with self.folder.archive("findings") as archive:
+            for trajectory, found in criticized:
+                archive.write({"id": trajectory.id, "findings": [finding.to_json() for finding in found]})
+
+    def _evaluate(self, when: str) -> dict[str, list[Criticized]]:
+        """What the policy as it is now does on held-out tasks and with held-out tools."""
+        splits = ("test", self.config.tasks), ("held_out", self.config.held_out_tasks)
+        return {
+            split: list(
+                self._act(
+                    f"evaluation/{when}-{split}", range(tasks), split, f"evaluate {when}, {split.replace('_', ' ')}"
+                )
+            )
+            for split, tasks in splits
+        }
+
+    def _guard(self, number: int) -> list[Criticized]:
+        """What the policy as it is now does on the guard's tasks."""
+        first = self.first_seed + GUARD_SEEDS
+        seeds = range(first, first + self.config.band.tasks)
+        stage = f"round {number} of {self._rounds()}, guard" if number else "guard, start"
+        return list(self._act(f"evaluation/guard-{number}", seeds, "train", stage)) if seeds else []
+
+    def _act(self, name: str, seeds: range, split: str, stage: str) -> Iterator[Criticized]:
+        """Roll out into a file, and criticize. What a resumed run finds in the file is not done again.
+
+        A batch is taken from the file whole, or sampled again whole: so a resumed run has the batches of one that
+        nothing disturbed, and with them its very numbers.
+        """
+        kept = {trajectory.id: trajectory for trajectory in self._kept(name)}
+        count = Count()
+        self.watch(stage, 0, len(seeds), "")
+        with self.folder.archive(name) as archive:
+            for start in range(0, len(seeds), self.config.batch):
+                chunk = seeds[start : start + self.config.batch]
+                ids = {trajectory_id(self.config.env, split, seed, self.config.seed) for seed in chunk}
+                finished = [trajectory for trajectory in kept.values() if trajectory.id in ids]
+                for trajectory in finished if len(finished) == len(ids) else self._sampled(chunk, split):
+                    if trajectory.id not in kept:
+                        archive.write(trajectory.to_json())
+                    findings = criticize(trajectory)
+                    count.add(trajectory, findings)
+                    rate = count.measured().invalid_per_100.rate
+                    self.watch(stage, count.tasks + count.faults, len(seeds), f"{rate:.0f} invalid per 100 calls")
+                    yield trajectory, findings
+
+    def _kept(self, name: str) -> list[Trajectory]:
+        return self.folder.trajectories(name) if self.config.resume else []
+
+    def _sampled(self, seeds: Sequence[int], split: str) -> Iterator[Trajectory]:
+        config = self.config
+        return rollout(self.policy, config.env, seeds, split=split, batch=config.batch, sampling_seed=config.seed)

@@ -6,8 +6,11 @@ model family's form; this module picks one and keeps to that rule.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from jinja2 import TemplateError
 
 from envs.trajectory import Message
 from tools import ToolCall
@@ -32,8 +35,12 @@ class ContextWriter:
         self.stop_ids = frozenset(self.renderer.get_stop_token_ids())
 
     def first(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
-        """The prompt of a first turn, up to and with the generation prompt."""
-        ids: list[int] = self.renderer.render_ids(list(messages), tools=tools, add_generation_prompt=True)
+        """The prompt of a first turn, up to and with the generation prompt.
+
+        Raises InputError where the model's chat form refuses the messages.
+        """
+        with _refusals():
+            ids: list[int] = self.renderer.render_ids(list(messages), tools=tools, add_generation_prompt=True)
         return ids
 
     def extension(self, prompt_ids: Sequence[int], token_ids: Sequence[int], messages: Sequence[Message]) -> list[int]:
@@ -43,7 +50,8 @@ class ContextWriter:
         Raises InputError where the model's chat form can't be extended so.
         """
         before = [*prompt_ids, *token_ids]
-        bridged = self.renderer.bridge_to_next_turn(list(prompt_ids), list(token_ids), list(messages))
+        with _refusals():
+            bridged = self.renderer.bridge_to_next_turn(list(prompt_ids), list(token_ids), list(messages))
         if bridged is None or bridged.token_ids[: len(before)] != before:
             raise InputError(
                 f"the chat form of {type(self.renderer).__name__} can't be extended without rendering earlier turns "
@@ -71,6 +79,15 @@ class ContextWriter:
         if calls:
             message["tool_calls"] = [call.to_openai() for call in calls]
         return message
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A chat form says no in its own way: a renderer by ValueError, a template by raising as it likes."""
+    try:
+        yield
+    except (ValueError, TemplateError) as error:
+        raise InputError(f"the model's chat form refuses these messages: {error}") from error
 
 
 def _call(parsed: Any, call_id: str) -> ToolCall:

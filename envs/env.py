@@ -104,6 +104,11 @@ class ToolEnv(gymnasium.Env[Observation, Message | str]):
     def expert_action(self, habits: Collection[str] = ()) -> Message:
         """What solves the task from here, with mistakes of the given habits where they apply."""
 
+    @property
+    def applicable_habits(self) -> Collection[str]:
+        """The habits that would make the expert's next action a mistake. A world that has none says none."""
+        return ()
+
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

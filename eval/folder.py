@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from distill.table import before_after
+from distill.table import run_table
 from tools.command import InputError
 from tools.screen import said
 
@@ -34,7 +34,7 @@ class RunFolder:
             raise InputError(_why_no_summary(path))
         summary = _json_object(path / "summary.json")
         try:
-            table = before_after(summary)
+            table = run_table(summary)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path / 'summary.json'} is no summary of a run ({error!r}): do the run again") from error
         command = _json_object(path / "manifest.json").get("command") if (path / "manifest.json").is_file() else ""

@@ -30,14 +30,21 @@ class Scored:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Scored":
-        student, teacher = record.get("student_logprobs"), record.get("teacher_logprobs")
         return cls(
             codes=frozenset(map(str, record.get("codes") or ())),
             hint=str(record.get("hint", "")),
-            plain=exp(sum(student)) if student else None,
-            hinted=exp(sum(teacher)) if teacher else None,
+            plain=_of_errors(record, "student_logprobs"),
+            hinted=_of_errors(record, "teacher_logprobs"),
             admitted=bool(record.get("admitted", True)),
         )
+
+
+def _of_errors(record: Mapping[str, Any], logprobs: str) -> float | None:
+    """The probability of the error tokens, taken together, where the record has log-probs of its target's tokens."""
+    if not record.get(logprobs):
+        return None
+    start, _ = record["target"]
+    return exp(sum(record[logprobs][token - start] for token in record["error_tokens"]))
 
 
 class Corrections:
@@ -62,7 +69,7 @@ class Corrections:
         assert found is not None
         try:
             return Scored.from_json(self._record(*found))
-        except (TypeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, OverflowError) as error:
             raise InputError(f"{self.lines.path}:{found[0]} is no correction ({error}): do the run again") from error
 
     def _key(self, number: int, line: bytes) -> tuple[str, int]:

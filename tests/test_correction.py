@@ -9,7 +9,16 @@ from transformers import AutoTokenizer
 
 from critics import criticize
 from critics.finding import Finding
-from distill.correction import Correction, Unbindable, bind, error_places, hinted_prompt, token_ends
+from distill.correction import (
+    Correction,
+    Unbindable,
+    bind,
+    by_trunk,
+    error_places,
+    hinted_prompt,
+    token_ends,
+    trunk_of,
+)
 from distill.learner import by_turn
 from envs import Trajectory
 from envs.context import ContextWriter
@@ -87,7 +96,7 @@ def test_error_tokens_are_the_same_tokens_in_both_contexts(
 ) -> None:
     for _, _, correction in bound(trajectories, writer):
         plain = [correction.plain_ids[position] for position in correction.error_tokens]
-        hinted = [correction.hinted_ids[position] for position in correction.hinted_error_tokens]
+        hinted = [correction.hinted_ids[position + correction.shift] for position in correction.error_tokens]
         assert plain == hinted
 
 
@@ -102,10 +111,58 @@ def test_a_nonexistent_tools_error_tokens_spell_its_name(trajectories: list[Traj
     assert seen > 10
 
 
-def test_several_errors_of_a_turn_make_one_correction(trajectories: list[Trajectory], writer: ContextWriter) -> None:
-    several = [correction for _, _, correction in bound(trajectories, writer) if len(correction.codes) > 1]
-    assert several
-    assert all(len(correction.error_tokens) > 1 for correction in several)
+def test_several_errors_of_a_turn_make_one_correction_and_each_keeps_its_span(
+    trajectories: list[Trajectory], writer: ContextWriter
+) -> None:
+    several = 0
+    for trajectory, findings, correction in bound(trajectories, writer):
+        number = trajectory.turn_at(findings[0].message_index)
+        assert number is not None
+        raw = trajectory.turns[number].raw
+        assert [(finding.code, finding.span) for finding in correction.findings] == [(f.code, f.span) for f in findings]
+        for finding in correction.findings:
+            said = writer.decode([correction.plain_ids[position] for position in finding.tokens])
+            assert raw[slice(*finding.span)] in said
+        assert set(correction.error_tokens) == {token for finding in correction.findings for token in finding.tokens}
+        several += len(findings) > 1
+    assert several > 3
+
+
+def test_a_scope_is_the_error_or_what_comes_from_there_or_the_whole_turn(
+    trajectories: list[Trajectory], writer: ContextWriter
+) -> None:
+    for _, _, correction in bound(trajectories, writer):
+        start, end = correction.target
+        assert list(correction.asked("error")) == list(correction.error_tokens)
+        assert list(correction.asked("from-error")) == list(range(correction.error_tokens[0], end))
+        assert list(correction.asked("turn")) == list(range(start, end))
+
+
+def test_a_trajectorys_corrections_share_a_trunk_and_ask_both_sides_for_the_same_tokens(
+    trajectories: list[Trajectory], writer: ContextWriter
+) -> None:
+    corrections = [correction for _, _, correction in bound(trajectories, writer)]
+    groups = by_trunk(corrections)
+    assert sum(map(len, groups)) == len(corrections)
+    assert max(map(len, groups)) > 1
+    for group in groups:
+        trunk = trunk_of(group, "turn")
+        assert len({correction.id for correction in group}) == 1
+        assert len(trunk.branches) == len(group)
+        plain = [trunk.ids[position] for position in trunk.asked]
+        hinted = [branch.ids[position - branch.start] for branch in trunk.branches for position in branch.asked]
+        assert plain == hinted
+        for branch, correction in zip(trunk.branches, group, strict=True):
+            assert [*trunk.ids[: branch.start], *branch.ids] == list(correction.hinted_ids)
+            assert HINT in writer.decode(branch.ids)
+        assert HINT not in writer.decode(trunk.ids)
+
+
+def test_two_trajectories_of_one_id_are_no_trunk(trajectories: list[Trajectory], writer: ContextWriter) -> None:
+    first, second = (correction for _, _, correction in bound(trajectories, writer)[:2])
+    with pytest.raises(ValueError, match="not of one trajectory"):
+        trunk_of([replace(second, plain_ids=[0, *second.plain_ids]), second], "error")
+    assert first.id
 
 
 def test_white_space_before_a_value_counts_with_it() -> None:
@@ -132,14 +189,41 @@ def test_what_can_not_be_bound_is_refused_with_a_reason(trajectories: list[Traje
     assert number is not None
     other_text = tuple(replace(turn, raw=f"{turn.raw}!") for turn in trajectory.turns)
     outside = [replace(finding, span=(10_000, 10_004)) for finding in findings]
+    empty = [replace(finding, span=(0, 0)) for finding in findings]
+    fewer = tuple(replace(turn, logprobs=turn.logprobs[1:]) for turn in trajectory.turns)
+    nan = tuple(replace(turn, logprobs=[float("nan")] * len(turn.logprobs)) for turn in trajectory.turns)
+    seen = trajectory.messages[0]["content"]
     with pytest.raises(Unbindable, match="no token ids"):
         bind(replace(trajectory, turns=()), findings, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="do not decode"):
         bind(replace(trajectory, turns=other_text), findings, HINT, writer, longest=4_096)
-    with pytest.raises(Unbindable, match="no token of the turn"):
+    with pytest.raises(Unbindable, match="lies outside its turn"):
         bind(trajectory, outside, HINT, writer, longest=4_096)
+    with pytest.raises(Unbindable, match="no token of the turn"):
+        bind(trajectory, empty, HINT, writer, longest=4_096)
+    with pytest.raises(Unbindable, match="one log-prob for each"):
+        bind(replace(trajectory, turns=fewer), findings, HINT, writer, longest=4_096)
+    with pytest.raises(Unbindable, match="no finite number"):
+        bind(replace(trajectory, turns=nan), findings, HINT, writer, longest=4_096)
+    with pytest.raises(Unbindable, match="has no hint"):
+        bind(trajectory, findings, "", writer, longest=4_096)
+    with pytest.raises(Unbindable, match="stands in the student's context"):
+        bind(trajectory, findings, seen, writer, longest=4_096)
     with pytest.raises(Unbindable, match="longer than the model"):
         bind(trajectory, findings, HINT, writer, longest=100)
+
+
+def test_a_hint_that_the_chat_form_refuses_drops_the_correction(
+    trajectories: list[Trajectory], writer: ContextWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("a system message may come first only")
+
+    trajectory, findings = first_of(trajectories)
+    for method in ("render_ids", "bridge_to_next_turn"):
+        monkeypatch.setattr(writer.renderer, method, refuse)
+    with pytest.raises(Unbindable, match="chat form refuses the hint"):
+        bind(trajectory, findings, HINT, writer, longest=4_096)
 
 
 def test_a_hint_above_the_first_turn_comes_after_the_request(

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from critics import criticize, drop, measure
+from critics import criticize, measure
+from distill.summary import compared
 from envs import Archive, StopReason, Trajectory, read_trajectories
 from envs.policies import ExpertPolicy
 from envs.policies.scripted import HabitualPolicy
@@ -198,11 +199,11 @@ def test_json_has_the_same_figures(files: tuple[Path, Path], capsys: pytest.Capt
 @pytest.fixture
 def run_folder(tmp_path: Path, files: tuple[Path, Path]) -> Path:
     """What `distill` leaves behind, as far as `eval` reads it."""
-    after, before = [measure((part, criticize(part)) for part in read_trajectories(path)) for path in files]
-    fall = drop(before.invalid_per_100, after.invalid_per_100).to_json()
-    figures = {"before": before.to_json(), "after": after.to_json(), "drop": fall}
-    counts = {"hint": "real", "rollouts": 256, "seconds": 9.0, "corrections": 5, "admitted": 4}
-    summary = {**figures, **counts, "held_out_tools": figures, "hint_effect": {"nonexistent_tool": 0.8}}
+    after, before = [[(part, criticize(part)) for part in read_trajectories(path)] for path in files]
+    figures = compared(before, after)
+    counts = {"hint": "real", "rollouts": 256, "seconds": 9.0, "corrections": 5, "admitted": 4, "dropped": {}}
+    moved = {"clean_divergence": 0.01, "final_divergence": 0.0, "undone": [{"round": 2, "reasons": ["it fell"]}]}
+    summary = {**figures, **counts, **moved, "held_out_tools": figures, "hint_effect": {"nonexistent_tool": 0.8}}
     folder = tmp_path / "run"
     (folder / "evaluation").mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -214,6 +215,8 @@ def test_a_run_folder_shows_before_and_after(run_folder: Path, capsys: pytest.Ca
     main([str(run_folder)])
     text = capsys.readouterr().out
     assert "invalid calls" in text
+    assert "round 3 was undone: it fell" in text
+    assert max(map(len, text.partition("this table")[0].splitlines())) <= 80
     assert f"python -m eval {run_folder}" in text
     assert "python -m distill --out run --seed 3" in text
     main([str(run_folder), "--json"])

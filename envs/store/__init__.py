@@ -76,6 +76,11 @@ class StoreEnv(ToolEnv):
         plan = self.task.plan
         return plan[self.solved_steps] if self.solved_steps < len(plan) else None
 
+    @property
+    def applicable_habits(self) -> Collection[str]:
+        step = self.next_step
+        return () if step is None else self.task.desk.applicable(step)
+
     def expert_action(self, habits: Collection[str] = ()) -> Message:
         step = self.next_step
         if step is None:

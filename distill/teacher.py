@@ -1,0 +1,31 @@
+"""Who reads the hint: the start model, the student itself, or a moving average of it."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from distill.config import Update
+
+
+class Teacher:
+    """A model beside the student, or the student. `moves` tells whether its scores change within a round."""
+
+    def __init__(self, student: Any, update: Update) -> None:
+        self.live, self.moves, self.decay = update.teacher == "live", update.teacher != "frozen", update.ema_decay
+        self.model = student if self.live else deepcopy(student).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, student: Any) -> None:
+        """Take a step of an average towards the student; other teachers have nothing to do."""
+        if self.moves and not self.live:
+            for average, now in zip(self.model.parameters(), student.parameters(), strict=True):
+                average.lerp_(now, 1 - self.decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a saved run has to keep of it: an average's weights; the others are found again."""
+        return self.model.state_dict() if self.moves and not self.live else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self.model.load_state_dict(state)

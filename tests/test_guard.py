@@ -1,0 +1,119 @@
+"""What must not move: the turns that are watched, how far a model has moved there, and which rounds are undone."""
+
+from copy import deepcopy
+from dataclasses import replace
+from math import nan
+
+import pytest
+import torch
+
+from critics import Criticized, criticize
+from distill.config import Band
+from distill.guard import Divergences, Probe, broken, right_turns
+from envs import Message, Trajectory, calls_of, make
+from envs.policies.hf import LocalPolicy
+from envs.rollout import rollout
+from tools import ErrorCode
+
+STILL = Divergences(clean=0.0, final=0.0)
+
+
+@pytest.fixture(scope="module")
+def policy() -> LocalPolicy:
+    return LocalPolicy.load("tiny")
+
+
+@pytest.fixture(scope="module")
+def criticized(policy: LocalPolicy) -> list[Criticized]:
+    return [(trajectory, criticize(trajectory)) for trajectory in rollout(policy, "store-v0", range(32))]
+
+
+def test_right_turns_are_answers_and_calls_where_no_habit_applies(
+    policy: LocalPolicy, criticized: list[Criticized]
+) -> None:
+    plain = 0
+    for trajectory, findings in criticized:
+        calls, answer = right_turns(trajectory, findings)
+        last = len(trajectory.turns) - 1
+        ids = [*trajectory.prompt_ids(last), *trajectory.turns[last].token_ids]
+        assert policy.writer.decode([ids[position] for position in answer]) == (
+            trajectory.turns[last].raw if trajectory.success else ""
+        )
+        said = policy.writer.decode([ids[position] for position in calls])
+        env = make("store-v0", split="test")
+        env.reset(seed=trajectory.task["seed"])
+        wrong = {finding.message_index for finding in findings}
+        for turn in trajectory.turns if trajectory.success else ():
+            message = trajectory.messages[turn.message_index]
+            # A habitual expert would say the same: that is what it means that no habit applies.
+            same = env.expert_action() == env.expert_action(env.habits)
+            assert not (turn.message_index in wrong and turn.raw in said)
+            if calls_of(message) and same and turn.message_index not in wrong:
+                assert turn.raw in said
+                plain += 1
+            env.step(message)
+        env.close()
+    assert plain > 5
+
+
+def test_a_model_that_has_not_moved_has_no_divergence_and_one_that_has_does(
+    policy: LocalPolicy, criticized: list[Criticized]
+) -> None:
+    probe = Probe(policy.model, criticized)
+    still = probe.divergences(policy.model)
+    assert (still.clean, still.final) == (0.0, 0.0)
+    moved = deepcopy(policy.model)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    far = probe.divergences(moved)
+    assert far.clean > 0.001
+    assert far.final > 0.001
+
+
+def test_a_probe_without_solved_tasks_says_nothing(policy: LocalPolicy, criticized: list[Criticized]) -> None:
+    unsolved = [(replace(trajectory, success=False), findings) for trajectory, findings in criticized]
+    assert Probe(policy.model, unsolved).divergences(policy.model) == STILL
+
+
+def episodes(success: int, calls: int = 3, malformed: int = 0, tasks: int = 32) -> list[Criticized]:
+    """Tasks with some calls each, the first of them solved, the first calls of some malformed."""
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    said: list[Message] = [{"role": "assistant", "content": "", "tool_calls": [call]} for _ in range(calls)]
+    broken_call = {"id": "c", "type": "function", "function": {"name": "", "arguments": "{"}}
+    bad: list[Message] = [{"role": "assistant", "content": "", "tool_calls": [broken_call]}, *said[1:]]
+    trajectories = [
+        Trajectory(
+            id=str(task),
+            env="store-v0",
+            task={},
+            policy="p",
+            tools=[],
+            messages=bad if task < malformed else said,
+            success=task < success,
+        )
+        for task in range(tasks)
+    ]
+    return [
+        (part, [finding for finding in criticize(part) if finding.code is ErrorCode.MALFORMED_CALL])
+        for part in trajectories
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "moved", "said"),
+    [
+        (episodes(28), STILL, ""),
+        (episodes(30, calls=4), Divergences(clean=0.2, final=0.01), ""),
+        (episodes(25), STILL, ""),
+        (episodes(18), STILL, "success fell from 88% to 56%"),
+        (episodes(28, calls=2), STILL, "valid calls per task fell from 3.00 to 2.00"),
+        (episodes(28, calls=4, malformed=20), STILL, "malformed calls rose to 15.6 per 100"),
+        ([], Divergences(clean=0.0, final=0.06), "divergence on final answers is 0.060"),
+        ([], Divergences(clean=nan, final=nan), "divergence on final answers is nan"),
+    ],
+)
+def test_a_round_is_undone_when_a_figure_leaves_its_band(now: list[Criticized], moved: Divergences, said: str) -> None:
+    reasons = broken(episodes(28), now, moved, Band())
+    assert len(reasons) == bool(said)
+    assert said in "".join(reasons)
