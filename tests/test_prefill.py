@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from distill.benchmark import Config, benchmark
 from distill.divergence import DIVERGENCES, forward_kl, jensen_shannon, reverse_kl
 from distill.prefill import Branch, Trunk, batched, hinted_prefill, on_branches, on_trunks, plain_prefill
 from tools.command import InputError
@@ -165,3 +166,11 @@ def test_a_divergence_of_equals_is_nothing_and_its_gradient_is_right(name: str) 
     assert torch.allclose(divergence(teacher, teacher), torch.zeros(6, dtype=torch.double), atol=1e-12)
     logits = some_logprobs(5).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: divergence(teacher, x.log_softmax(-1)), logits)
+
+
+def test_the_benchmark_compares_ways_that_agree() -> None:
+    record = benchmark(Config(tokens=200, errors=3, turn=10, hint=5, width=64, layers=1, repeats=1))
+    assert record["largest_difference"] < 1e-5
+    assert all(seconds > 0 for seconds in record["seconds"].values())
+    with pytest.raises(InputError, match="don't fit"):
+        benchmark(Config(tokens=20, errors=3, turn=10))
