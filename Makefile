@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint tiny clean
+.PHONY: help install demo test slow lint tiny clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: install ## the whole loop on the tiny model, from rollouts to figures, on 
 
 test: install ## run the tests; `make test ARGS="-k store"` hands options to pytest
 	$(PYTHON) -m pytest $(ARGS)
+
+slow: install ## run the tests that take minutes
+	$(PYTHON) -m pytest -m slow $(ARGS)
 
 lint: install ## ruff and mypy
 	$(PYTHON) -m ruff check .

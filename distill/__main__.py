@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+import time
 
 import tyro
 from rich.console import Console
@@ -14,22 +15,28 @@ from tools.command import run
 
 
 class Stages:
-    """A progress bar for each stage; plain lines where the output is no terminal."""
+    """A line for each stage that is finished, and a progress bar for the one that isn't where a terminal shows it."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, TextColumn("{task.fields[figure]}"), console=console)
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[figure]}"), console=console, disable=not console.is_terminal
+        )
         self.bars: dict[str, TaskID] = {}
+        self.began: dict[str, float] = {}
 
     def __call__(self, stage: str, finished: int, total: int, figure: str) -> None:
-        if not self.console.is_terminal:
-            if finished == total:
-                self.console.print(f"{stage}: {finished} of {total}{f', {figure}' if figure else ''}")
-        elif stage in self.bars:
-            self.progress.update(self.bars[stage], completed=finished, figure=figure)
-        else:
-            self.bars[stage] = self.progress.add_task(stage, total=total, completed=finished, figure=figure)
+        began = self.began.setdefault(stage, time.monotonic())
+        if stage not in self.bars:
+            self.bars[stage] = self.progress.add_task(stage, total=total, figure=figure)
+        self.progress.update(self.bars[stage], completed=finished, figure=figure)
+        if finished == total:
+            self.progress.remove_task(self.bars.pop(stage))
+            seconds = f"{time.monotonic() - began:.0f} s"
+            self.console.print(
+                f"{stage}: {finished} of {total}, {f'{figure}, ' if figure else ''}{seconds}", style="dim"
+            )
 
 
 def main() -> None:

@@ -13,6 +13,12 @@ TeacherKind = Literal["frozen", "live", "ema"]
 DivergenceKind = Literal["forward-kl", "reverse-kl", "jensen-shannon"]
 Scope = Literal["error", "from-error", "turn"]
 
+SEEDS_PER_RUN = 1_000_000
+"""Seeds of a run's training tasks start at its own seed times this."""
+
+GUARD_SEEDS = 900_000
+"""Where, after a run's first seed, those of the guard's tasks start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
@@ -107,6 +113,17 @@ class Config:
     band: Band = field(default_factory=Band)
     """The guard."""
 
+    def training_seeds(self, number: int) -> range:
+        """The tasks of a round; runs of different seeds share none."""
+        first = self.seed * SEEDS_PER_RUN + number * self.rollouts
+        return range(first, first + self.rollouts)
+
+    @property
+    def guard_seeds(self) -> range:
+        """The guard's tasks, of the training split too."""
+        first = self.seed * SEEDS_PER_RUN + GUARD_SEEDS
+        return range(first, first + self.band.tasks)
+
     def check(self) -> None:
         """Raises InputError for a value out of its range; not at construction, where tyro would make a box of it."""
         self.update.check()
@@ -116,5 +133,7 @@ class Config:
                 raise InputError(f"{name} must be at least 1, came {getattr(self, name)}")
         if not 0 <= self.seed < 1_000:
             raise InputError(f"seed must be from 0 to 999, came {self.seed}")
+        if self.rounds * self.rollouts > GUARD_SEEDS or self.band.tasks > SEEDS_PER_RUN - GUARD_SEEDS:
+            raise InputError(f"a run has at most {GUARD_SEEDS} rollouts, came {self.rounds} rounds of {self.rollouts}")
         if self.findings and not self.trajectories:
             raise InputError("--findings needs --trajectories: the file that the findings are about")

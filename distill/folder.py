@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,6 +34,14 @@ from tools.command import InputError
 PER_ROUND = ("findings", "corrections", "metrics")
 NO_CONFIG = ("out", "resume")
 """Options that may differ when a run is resumed."""
+
+
+class State(NamedTuple):
+    """A saved state: how many rounds it is after, its folder, and where the run stood."""
+
+    rounds: int
+    path: Path
+    place: dict[str, Any]
 
 
 class Folder:
@@ -63,9 +71,19 @@ class Folder:
             raise InputError(f"{self.path} holds a run of another config: {said}; use its options, or another folder")
 
     def open(self, config: Config) -> None:
+        """Begin the run's folder; of one that is resumed, take back what was written since its last state."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not config.resume:
             self.write_json("manifest.json", manifest(config))
+        elif not (self.path / "summary.json").is_file():
+            self._take_back()
+
+    def _take_back(self) -> None:
+        last = self.last_state()
+        for name in PER_ROUND:
+            length = last.place["lengths"][name] if last else 0
+            if self._length(name) > length:
+                os.truncate(self.path / f"{name}.jsonl", length)
 
     def archive(self, name: str) -> Archive:
         return Archive(self.path / f"{name}.jsonl")
@@ -105,31 +123,24 @@ class Folder:
         unfinished = self.path / "state" / "unfinished"
         lengths = {name: self._length(name) for name in PER_ROUND}
         (unfinished / "place.json").write_text(json.dumps({**place, "lengths": lengths}), encoding="utf-8")
-        target = self._state(number)
+        target = self.state(number)
         os.replace(unfinished, target)
         self._remove_states(other_than=target)
 
-    def last_state(self) -> tuple[int, Path, dict[str, Any]] | None:
-        """How many rounds the last state is after, its folder and its place; what was written since is taken back."""
+    def last_state(self) -> "State | None":
         numbers = [int(path.name) for path in (self.path / "state").glob("[0-9]*")]
         if not numbers:
             return None
-        state = self._state(max(numbers))
-        place: dict[str, Any] = json.loads((state / "place.json").read_text(encoding="utf-8"))
-        for name, length in place.pop("lengths").items():
-            if self._length(name) > length:
-                os.truncate(self.path / f"{name}.jsonl", length)
-        return max(numbers), state, place
+        path = self.state(max(numbers))
+        return State(max(numbers), path, json.loads((path / "place.json").read_text(encoding="utf-8")))
 
     def state(self, number: int) -> Path:
-        return self._state(number)
+        """The folder of the state after `number` rounds."""
+        return self.path / "state" / f"{number:04d}"
 
     def drop_states(self) -> None:
         """A finished run needs no state."""
         shutil.rmtree(self.path / "state", ignore_errors=True)
-
-    def _state(self, number: int) -> Path:
-        return self.path / "state" / f"{number:04d}"
 
     def _remove_states(self, other_than: Path) -> None:
         for path in (self.path / "state").glob("[0-9]*"):
@@ -148,11 +159,17 @@ def recorded(config: Config) -> dict[str, Any]:
 
 
 def manifest(config: Config) -> dict[str, Any]:
-    """What it takes to do this run again."""
+    """What it takes to do this run again. Seeds of tasks are [start, stop)."""
     packages = ("torch", "transformers", "accelerate", "renderers", "gymnasium", "jsonschema")
     return {
         "schema_version": 1,
         "config": recorded(config),
+        "seeds": {
+            "training": [config.training_seeds(0).start, config.training_seeds(config.rounds - 1).stop],
+            "guard": [config.guard_seeds.start, config.guard_seeds.stop],
+            "test": [0, config.tasks],
+            "held_out": [0, config.held_out_tasks],
+        },
         "command": " ".join(["python -m distill", "--out", str(config.out), *options(config)]),
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},

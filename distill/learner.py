@@ -31,6 +31,9 @@ from tools.command import InputError
 
 Watch = Callable[[int, int], None]
 
+BETAS = (0.9, 0.95)
+"""AdamW's. A long memory of squares would hold the large gradients of the first rounds against the last ones' small."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFigures:
@@ -68,7 +71,7 @@ class Learner:
         self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
         self.teacher = Teacher(model, update)
         self.accelerator = Accelerator(cpu=model.device.type == "cpu")
-        optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, betas=BETAS, weight_decay=0.0)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.accelerator.register_for_checkpointing(self.teacher)
 

@@ -26,12 +26,6 @@ from envs import Trajectory, make
 from envs.policies.hf import LocalPolicy, Sampling
 from envs.rollout import rollout, trajectory_id
 
-TRAIN_SEEDS_PER_RUN = 1_000_000
-"""Seeds of training tasks start at the run's seed times this, so that runs of different seeds share no task."""
-
-GUARD_SEEDS = 900_000
-"""Where, after a run's first training seed, the seeds of the guard's tasks start."""
-
 MOST_UNDONE = 3
 """A run ends after so many undone rounds in a row: the step has been halved as often, and still leads astray."""
 
@@ -63,7 +57,6 @@ class Run:
         self.policy = LocalPolicy.load(config.policy, sampling=Sampling(temperature=config.temperature))
         self.learner = Learner(self.policy.model, self.policy.writer, config.update, hint=config.hint, seed=config.seed)
         self.warnings = [self.given.warning(self.policy)] if self.given else []
-        self.first_seed = config.seed * TRAIN_SEEDS_PER_RUN
         self.place = Place(rate=1.0, undone=0, seconds=0.0)
         self.began = time.monotonic()
         self.folder.open(config)
@@ -110,10 +103,9 @@ class Run:
         if last is None:
             self._save(0)
             return 0
-        number, state, place = last
-        self.learner.load(state)
-        self.place = Place(rate=place["rate"], undone=place["undone"], seconds=place["seconds"])
-        return number
+        self.learner.load(last.path)
+        self.place = Place(rate=last.place["rate"], undone=last.place["undone"], seconds=last.place["seconds"])
+        return last.rounds
 
     def _save(self, number: int) -> None:
         self.learner.save(self.folder.new_state())
@@ -170,12 +162,11 @@ class Run:
 
     def _criticized(self, number: int) -> Iterator[Criticized]:
         """What a round learns from: rollouts of the student as it is now, or the next of those that were given."""
-        size = self.config.rollouts
         if self.given is None:
-            first = self.first_seed + number * size
             stage = f"round {number + 1} of {self._rounds()}, rollouts"
-            yield from self._act("trajectories", range(first, first + size), "train", stage)
+            yield from self._act("trajectories", self.config.training_seeds(number), "train", stage)
             return
+        size = self.config.rollouts
         written = {trajectory.id for trajectory in self.folder.trajectories("trajectories")}
         with self.folder.archive("trajectories") as archive:
             for trajectory, findings in self.given.criticized[number * size : (number + 1) * size]:
@@ -202,8 +193,7 @@ class Run:
 
     def _guard(self, number: int) -> list[Criticized]:
         """What the policy as it is now does on the guard's tasks."""
-        first = self.first_seed + GUARD_SEEDS
-        seeds = range(first, first + self.config.band.tasks)
+        seeds = self.config.guard_seeds
         stage = f"round {number} of {self._rounds()}, guard" if number else "guard, start"
         return list(self._act(f"evaluation/guard-{number}", seeds, "train", stage)) if seeds else []
 
