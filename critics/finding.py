@@ -102,6 +102,11 @@ def content_of(message: Message) -> str:
     return content if isinstance(content, str) else ""
 
 
+def findings_record(trajectory: Trajectory, findings: Iterable[Finding]) -> dict[str, Any]:
+    """The line of a findings file that is about a trajectory."""
+    return {"id": trajectory.id, "findings": [finding.to_json() for finding in findings]}
+
+
 def write_findings(path: Path, criticized: Iterable[Criticized]) -> None:
     """Write a findings file. It replaces an older one only when it is whole.
 
@@ -112,7 +117,7 @@ def write_findings(path: Path, criticized: Iterable[Criticized]) -> None:
         unfinished.unlink(missing_ok=True)
         with Archive(unfinished) as archive:
             for trajectory, findings in criticized:
-                archive.write({"id": trajectory.id, "findings": [finding.to_json() for finding in findings]})
+                archive.write(findings_record(trajectory, findings))
         os.replace(unfinished, path)
     except OSError as error:
         raise InputError(f"the findings can't be written to {path} ({error.strerror}): choose another file") from error

@@ -88,6 +88,11 @@ class Folder:
     def archive(self, name: str) -> Archive:
         return Archive(self.path / f"{name}.jsonl")
 
+    def append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        with self.archive(name) as archive:
+            for record in records:
+                archive.write(record)
+
     def trajectories(self, name: str) -> list[Trajectory]:
         """What a file of trajectories holds so far."""
         path = self.path / f"{name}.jsonl"

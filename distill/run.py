@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 import torch
 
-from critics.finding import Criticized
+from critics.finding import Criticized, findings_record
 from critics.rates import Count, measure
 from critics.rules import criticize
 from distill.config import Config
@@ -91,10 +91,8 @@ class Run:
         """One round's corrections, and what the hints do, without an update."""
         criticized = list(self._criticized(0))
         corrections, _, dropped = self.learner.prepare(criticized, Random(f"learner/{self.config.seed}/0"))
-        self._write_findings(criticized)
-        with self.folder.archive("corrections") as archive:
-            for correction in corrections:
-                archive.write(correction.to_json())
+        self.folder.append("findings", (findings_record(*pair) for pair in criticized))
+        self.folder.append("corrections", (correction.to_json() for correction in corrections))
         return dry_summary(self.config, measure(criticized), corrections, dropped, self._seconds())
 
     def _resumed(self) -> int:
@@ -126,7 +124,7 @@ class Run:
     def _round(self, number: int) -> None:
         stage = f"round {number + 1} of {self._rounds()}"
         criticized = list(self._criticized(number))
-        self._write_findings(criticized)
+        self.folder.append("findings", (findings_record(*pair) for pair in criticized))
         self.learner.set_rate(self.place["rate"])
         corrections, figures = self.learner.learn(
             criticized, number=number, watch=lambda step, steps: self.watch(f"{stage}, update", step, steps, "")
@@ -137,22 +135,18 @@ class Run:
         reasons = broken(self.guarded, now, moved, self.config.band)
         if not figures.finite:
             reasons.append("a loss was no finite number")
-        with self.folder.archive("corrections") as archive:
-            for correction in corrections:
-                archive.write(correction.to_json())
-        with self.folder.archive("metrics") as archive:
-            archive.write(
-                {
-                    "round": number,
-                    **measure(criticized).to_json(),
-                    **asdict(figures),
-                    "learning_rate": self.config.update.learning_rate * self.place["rate"],
-                    "guard": measure(now).to_json(),
-                    "clean_divergence": moved.clean,
-                    "final_divergence": moved.final,
-                    "undone": reasons,
-                }
-            )
+        self.folder.append("corrections", (correction.to_json() for correction in corrections))
+        metrics = {
+            "round": number,
+            **measure(criticized).to_json(),
+            **asdict(figures),
+            "learning_rate": self.config.update.learning_rate * self.place["rate"],
+            "guard": measure(now).to_json(),
+            "clean_divergence": moved.clean,
+            "final_divergence": moved.final,
+            "undone": reasons,
+        }
+        self.folder.append("metrics", [metrics])
         self.place["undone"] = self.place["undone"] + 1 if reasons else 0
         if reasons:
             self.place["rate"] /= 2
@@ -173,11 +167,6 @@ class Run:
                 if trajectory.id not in written:
                     archive.write(trajectory.to_json())
                 yield trajectory, findings
-
-    def _write_findings(self, criticized: Sequence[Criticized]) -> None:
-        with self.folder.archive("findings") as archive:
-            for trajectory, found in criticized:
-                archive.write({"id": trajectory.id, "findings": [finding.to_json() for finding in found]})
 
     def _evaluate(self, when: str) -> dict[str, list[Criticized]]:
         """What the policy as it is now does on held-out tasks and with held-out tools."""

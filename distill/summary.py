@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp
+from operator import attrgetter, methodcaller
 from statistics import median
 from typing import Any
 
@@ -63,11 +64,10 @@ def compared(before: Sequence[Criticized], after: Sequence[Criticized]) -> dict[
         "after": is_.to_json(),
         "drop": drop(was.invalid_per_100, is_.invalid_per_100).to_json(),
         "difference": {
-            "invalid_per_100": paired(lambda alone: alone.invalid, 100),
-            "success": paired(lambda alone: alone.solved, 1),
+            "invalid_per_100": paired(attrgetter("invalid"), 100),
+            "success": paired(attrgetter("solved"), 1),
             "codes": {
-                str(code): paired(lambda alone, code=code: alone.of(code), 100)  # type: ignore[misc]
-                for code in sorted(was.codes.keys() | is_.codes.keys())
+                str(code): paired(methodcaller("of", code), 100) for code in sorted(was.codes.keys() | is_.codes.keys())
             },
         },
     }
