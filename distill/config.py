@@ -31,11 +31,11 @@ class Update:
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     """AdamW's, constant; an undone round halves it."""
     epochs: int = 4
     """Passes over a round's corrections."""
-    minibatch: int = 12
+    minibatch: int = 8
     """Trajectories a step, each with all of its corrections."""
     max_gradient: float = 1.0
     """Gradients of a larger norm are scaled down to it."""

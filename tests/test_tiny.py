@@ -1,13 +1,17 @@
 """The embedded model: a stock Qwen3 that anything loads, small, and as its report says."""
 
 import json
+import shutil
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
 from distill.tiny.curriculum import KINDS, Mix, Writer
 from distill.tiny.report import BEFORE_HABITS, report
+from distill.tiny.training import Stage, Training
 from envs.context import ContextWriter
 from envs.policies.hf import TINY, LocalPolicy
 from envs.rollout import rollout
@@ -57,6 +61,28 @@ def test_the_curriculum_is_seeded_and_trains_on_the_assistant_only(writer: Conte
         said = writer.decode([token for token, kind in zip(sequence.ids, sequence.kinds, strict=True) if kind >= 0])
         assert "<|im_start|>" not in said
         assert "Reminder" not in said
+
+
+def test_a_stage_is_done_again_until_its_losses_are_low_and_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(TINY / file, tmp_path / file)
+    done: list[str] = []
+
+    class Watched(Training):
+        def _run_stage(self, stage: Stage) -> None:
+            done.append(stage.name)
+            super()._run_stage(stage)
+            self.losses = {"word": 0.5 if len(done) == 3 else 2.0}
+
+    mix = Mix(recall=1.0)
+    sizes: dict[str, Any] = {"mix": mix, "tokens": 2_000, "step_tokens": 1_000}
+    again = Stage(name="again", until={"word": 1.0}, most=5, **sizes)
+    never = Stage(name="never", until={"word": 1.0}, most=2, **sizes)
+    Watched(tmp_path, 0).run([Stage(name="once", **sizes)])
+    Watched(tmp_path, 0).run([Stage(name="once", **sizes), again, never])
+    assert done == ["once", "again", "again", "never", "never"]
+    for name in ("once", "again", "never"):
+        assert LocalPolicy.load(tmp_path / name)
 
 
 @pytest.mark.slow

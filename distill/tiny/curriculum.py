@@ -69,12 +69,17 @@ class Writer:
 
 
 def call_pieces(name: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A call in Qwen3's form, cut into (text, kind) pieces."""
+    """A call in Qwen3's form, cut into (text, kind) pieces.
+
+    Whether a `confirm` or a `limit` comes is decided where its name begins or the call is closed, so those are of its
+    kind too.
+    """
     pieces = [('<tool_call>\n{"name": "', "text"), (name, "name"), ('", "arguments": {', "text")]
     for place, (argument, value) in enumerate(arguments.items()):
-        pieces.append((f'{", " if place else ""}"{argument}":', "text"))
-        pieces.append((f" {json.dumps(value)}", kind_of(argument)))
-    return [*pieces, ("}}\n</tool_call>", "text")]
+        kind = kind_of(argument)
+        pieces.append((f'{", " if place else ""}"{argument}":', kind if kind == "flag" else "text"))
+        pieces.append((f" {json.dumps(value)}", kind))
+    return [*pieces, ("}}", "flag"), ("\n</tool_call>", "text")]
 
 
 def kind_of(argument: str) -> str:

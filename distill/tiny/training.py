@@ -11,8 +11,8 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -37,7 +37,11 @@ CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encodi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of training: what it learns from, for how many tokens, at which share of the peak learning rates."""
+    """One stage of training: what it learns from, for how many tokens, at which share of the peak learning rates.
+
+    It is done again, up to `most` times, until the loss of each kind of token in `until` is below what is given there
+    (nats): which look-up comes last, and when, differs from run to run.
+    """
 
     name: str
     mix: Mix
@@ -46,6 +50,8 @@ class Stage:
     step_tokens: int = 6_144
     warmup: float = 0.02
     final_rate: float = 0.1
+    until: Mapping[str, float] = field(default_factory=dict)
+    most: int = 1
 
 
 STAGES = (
@@ -63,9 +69,16 @@ STAGES = (
         step_tokens=4_096,
         final_rate=0.7,
     ),
-    Stage(name="able", mix=Mix(fragment=0.2, drill=0.12, single=0.03, stumble_rate=0.06), tokens=5_000_000, rate=0.7),
-    Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=12_000_000, rate=0.6, final_rate=0.03),
-    Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=5_000_000, rate=0.4, final_rate=0.03),
+    Stage(
+        name="able",
+        mix=Mix(fragment=0.2, drill=0.12, single=0.03, stumble_rate=0.06),
+        tokens=4_000_000,
+        rate=0.7,
+        until={"name": 0.02, "enum": 0.02, "id": 0.01, "flag": 0.005},
+        most=4,
+    ),
+    Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=10_000_000, rate=0.6, final_rate=0.03),
+    Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=4_000_000, rate=0.4, final_rate=0.03),
 )
 POOL_STEPS = 32
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
@@ -193,21 +206,22 @@ class Training:
             self.tokenizer.save_pretrained(folder)
         self.model = build_model(self.tokenizer)
         self.optimizers = build_optimizers(self.model)
-        self.stage = self.step = self.tokens = 0
+        self.stage = self.time = self.step = self.tokens = 0
+        self.losses: Mapping[str, float] = {}
         self.path = folder / "training.pt"
         if self.path.exists():
             state = torch.load(self.path)
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
-            self.stage, self.step, self.tokens = state["place"]
+            self.stage, self.time, self.step, self.tokens = state["place"]
         self.writer = Writer(ContextWriter(self.tokenizer, model_type="qwen3"))
 
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "place": (self.stage, self.step, self.tokens),
+            "place": (self.stage, self.time, self.step, self.tokens),
         }
         torch.save(state, self.path.with_suffix(".new"))
         self.path.with_suffix(".new").replace(self.path)
@@ -216,10 +230,12 @@ class Training:
         while self.stage < len(stages):
             stage = stages[self.stage]
             self._run_stage(stage)
-            self.stage, self.step, self.tokens = self.stage + 1, 0, 0
-            self.save()
             self.model.save_pretrained(self.folder / stage.name)
             self.tokenizer.save_pretrained(self.folder / stage.name)
+            self.time, self.tokens = self.time + 1, 0
+            if self.time == stage.most or all(self.losses.get(kind, 1.0) < bar for kind, bar in stage.until.items()):
+                self.stage, self.time, self.step = self.stage + 1, 0, 0
+            self.save()
 
     def _run_stage(self, stage: Stage) -> None:
         # Sequences are drawn anew from the step that was saved, so a resumed stage never sees the same ones again.
@@ -241,6 +257,7 @@ class Training:
             self.step += 1
             watched.add(losses_N, kinds_N)
             if self.step % 100 == 0:
+                self.losses = watched.means()
                 print(f"{stage.name} step {self.step} tokens {self.tokens:,} {watched.line()}", flush=True)
                 watched = Watched()
             if time.monotonic() - saved > 120:
@@ -262,10 +279,12 @@ class Watched:
             self.sums[kind] += float(losses_N[of_kind].sum())
             self.counts[kind] += int(of_kind.sum())
 
+    def means(self) -> dict[str, float]:
+        return {kind: self.sums[kind] / max(1, self.counts[kind]) for kind in KINDS}
+
     def line(self) -> str:
-        seconds = time.monotonic() - self.began
-        means = " ".join(f"{kind} {self.sums[kind] / max(1, self.counts[kind]):.3f}" for kind in KINDS)
-        return f"{means} ({seconds:.0f} s)"
+        means = " ".join(f"{kind} {mean:.3f}" for kind, mean in self.means().items())
+        return f"{means} ({time.monotonic() - self.began:.0f} s)"
 
 
 def corpus(seed: int, sequences: int = 3_000) -> Iterator[str]:
