@@ -27,15 +27,15 @@ class Update:
     teacher: TeacherKind = "frozen"
     """Who reads the hint: 'frozen' is the start model, 'live' the student itself as it is at each step, 'ema' a moving
     average of the student."""
-    divergence: DivergenceKind = "forward-kl"
+    divergence: DivergenceKind = "jensen-shannon"
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
     learning_rate: float = 2e-4
-    """AdamW's, constant; an undone round halves it."""
+    """AdamW's in the first round; it falls linearly over the rounds, and an undone round halves it."""
     epochs: int = 4
     """Passes over a round's corrections."""
-    minibatch: int = 8
+    minibatch: int = 4
     """Trajectories a step, each with all of its corrections."""
     max_gradient: float = 1.0
     """Gradients of a larger norm are scaled down to it."""

@@ -125,7 +125,8 @@ class Run:
         stage = f"round {number + 1} of {self._rounds()}"
         criticized = list(self._criticized(number))
         self.folder.append("findings", (findings_record(*pair) for pair in criticized))
-        self.learner.set_rate(self.place["rate"])
+        rate = self.place["rate"] * (1 - number / self._rounds())
+        self.learner.set_rate(rate)
         corrections, figures = self.learner.learn(
             criticized, number=number, watch=lambda step, steps: self.watch(f"{stage}, update", step, steps, "")
         )
@@ -140,7 +141,7 @@ class Run:
             "round": number,
             **measure(criticized).to_json(),
             **asdict(figures),
-            "learning_rate": self.config.update.learning_rate * self.place["rate"],
+            "learning_rate": self.config.update.learning_rate * rate,
             "guard": measure(now).to_json(),
             "clean_divergence": moved.clean,
             "final_divergence": moved.final,

@@ -197,7 +197,7 @@ def test_a_round_that_leaves_its_band_is_undone_and_the_step_made_smaller(tmp_pa
     assert [undone["round"] for undone in summary["undone"]] == [0, 1]
     assert all(undone["reasons"] for undone in summary["undone"])
     rates = [record["learning_rate"] for record in read_records(tmp_path / "wild" / "metrics.jsonl")]
-    assert rates == [0.1, 0.05]
+    assert rates == [0.1, 0.1 * 0.5 * 0.5]  # halved, and on its way down
     assert (summary["clean_divergence"], summary["final_divergence"]) == (0.0, 0.0)
     trained, start = LocalPolicy.load(tmp_path / "wild" / "checkpoint"), LocalPolicy.load("tiny")
     pairs = zip(trained.model.parameters(), start.model.parameters(), strict=True)
