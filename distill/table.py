@@ -91,5 +91,5 @@ def _short(end: float) -> str:
 
 def times(ratio: Mapping[str, Any]) -> Text:
     """A ratio with its 95% interval, which may have no upper end."""
-    high = "?" if ratio["high"] is None else f"{ratio['high']:.1f}"
-    return Text.assemble(f"{ratio['ratio']:.1f} ", (f"{ratio['low']:.1f}..{high}", "dim"))
+    high = "?" if ratio["high"] is None else _short(ratio["high"])
+    return Text.assemble(f"{ratio['ratio']:.1f} ", (f"{_short(ratio['low'])}..{high}", "dim"))
