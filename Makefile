@@ -36,7 +36,7 @@ lint: install ## ruff and mypy
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --strict $(PACKAGES)
 
-tiny: install ## train the tiny model that is shipped; about an hour on two cores
+tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
 
 clean: ## remove .venv and caches; runs/ stays

@@ -31,6 +31,8 @@ class Update:
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
+    admit: float = 1.0
+    """A correction is trained on if the hint leaves less than this share of its error tokens' probability."""
     learning_rate: float = 2e-4
     """AdamW's in the first round; it falls linearly over the rounds, and an undone round halves it."""
     epochs: int = 4
@@ -46,8 +48,8 @@ class Update:
         """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"expected 0 <= ema decay < 1, came {self.ema_decay}")
+        if not (0 <= self.ema_decay < 1 and 0 < self.admit <= 1):
+            raise InputError(f"expected 0 <= ema decay < 1 and 0 < admit <= 1, came {self.ema_decay} and {self.admit}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,12 +123,12 @@ class Learner:
         corrections: list[Correction] = []
         lessons: list[Lesson] = []
         for place, teacher_NV in hinted_prefill(self.teacher.model, trunks):
-            scored = _scored(groups[place], teacher_NV)
+            scored = _scored(groups[place], teacher_NV, least_fall=-log(self.update.admit))
             corrections += [correction for correction, _ in scored]
             if admitted := [pair for pair in scored if pair[0].admitted]:
                 lessons.append(self._lesson(admitted))
         if refused := sum(not correction.admitted for correction in corrections):
-            dropped["the hint did not lower the error"] = refused
+            dropped["the hint did not lower the error enough"] = refused
         return corrections, lessons, dropped
 
     def _bind(self, criticized: Iterable[Criticized], rng: Random) -> tuple[list[Correction], Counter[str]]:
@@ -194,10 +194,12 @@ class Learner:
         return on_branches(self.teacher.model, trunks, cache)
 
 
-def _scored(group: Sequence[Correction], teacher_NV: torch.Tensor) -> list[tuple[Correction, torch.Tensor]]:
+def _scored(
+    group: Sequence[Correction], teacher_NV: torch.Tensor, *, least_fall: float
+) -> list[tuple[Correction, torch.Tensor]]:
     """Each correction of a trunk with the teacher's log-probs, and with its distributions at the target, [T, V].
 
-    Admitted is what the hint makes less probable, the error tokens taken together.
+    Admitted is one whose error tokens, taken together, fall by more than `least_fall` nats under the hint.
     """
     scored: list[tuple[Correction, torch.Tensor]] = []
     sizes = [len(correction.student_logprobs) for correction in group]
@@ -207,7 +209,7 @@ def _scored(group: Sequence[Correction], teacher_NV: torch.Tensor) -> list[tuple
         if not all(map(isfinite, logprobs)):
             raise InputError("the model gives log-probs that are no finite numbers: is its checkpoint whole?")
         with_teacher = replace(correction, teacher_logprobs=logprobs)
-        admitted = with_teacher.fall(with_teacher.error_tokens) > 0
+        admitted = with_teacher.fall(with_teacher.error_tokens) > least_fall
         scored.append((replace(with_teacher, admitted=admitted), teacher_TV))
     return scored
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from math import log
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -153,6 +154,16 @@ def test_every_divergence_and_scope_lowers_the_errors(
     assert error_logprob(student.model, corrections) < error_logprob(policy.model, corrections)
 
 
+def test_a_hint_has_to_lower_its_error_as_far_as_was_asked(policy: LocalPolicy, criticized: list[Criticized]) -> None:
+    for admit in (1.0, 0.5, 0.001):
+        corrections, lessons, dropped = learner(policy, Update(admit=admit)).prepare(criticized, Random(0))
+        admitted = [correction for correction in corrections if correction.admitted]
+        assert all((c.fall(c.error_tokens) > -log(admit)) == c.admitted for c in corrections)
+        assert sum(lesson.corrections for lesson in lessons) == len(admitted)
+        assert dropped["the hint did not lower the error enough"] == len(corrections) - len(admitted)
+    assert 0 < len(admitted) < len(corrections)
+
+
 def test_the_student_sees_no_hint(policy: LocalPolicy, criticized: list[Criticized]) -> None:
     corrections, lessons, _ = learner(policy).prepare(criticized, Random(0))
     assert corrections
@@ -228,7 +239,10 @@ def test_a_teacher_that_says_no_number_is_an_error_before_the_first_step(
         student.learn(criticized)
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"learning_rate": 2.0}, "learning rate"), ({"ema_decay": 1.0}, "decay")])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"learning_rate": 2.0}, "learning rate"), ({"ema_decay": 1.0}, "decay"), ({"admit": 0.0}, "admit")],
+)
 def test_a_config_out_of_range_is_refused(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Update(**wrong).check()  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from tools.command import InputError, run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """Train the tiny model from scratch (about an hour on two cores); goes on where an earlier call stopped."""
+    """Train the tiny model from scratch (half an hour or more on two cores); goes on where an earlier call stopped."""
 
     out: Path = Path("runs/tiny")
     """Folder for what is in the making."""

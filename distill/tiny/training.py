@@ -1,6 +1,6 @@
 """The recipe of the tiny model: tokenizer, model, and five stages of training.
 
-    python -m distill.tiny train          # about an hour on two cores; goes on where it stopped
+    python -m distill.tiny train          # half an hour or more on two cores; goes on where it stopped
 
 A stock Qwen3 of 0.96M parameters learns the store desk from scratch: to copy, to look things up, whole trajectories,
 habits that a hint of their kind switches off, and to obey a hint for no more than it says. Left out against a real
