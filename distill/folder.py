@@ -64,7 +64,7 @@ class Folder:
             theirs: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))["config"]
         except (ValueError, KeyError) as error:
             raise InputError(f"{self.manifest} can't be read ({error}): choose another folder for --out") from error
-        ours = recorded(config)
+        ours, theirs = _flat(recorded(config)), _flat(theirs)
         differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         if differ:
             said = ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in differ)
@@ -163,6 +163,16 @@ def recorded(config: Config) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in NO_CONFIG}
 
 
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's record by the names that its options have on the command line, without their dashes in front."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        parts = value if isinstance(value, dict) else {name: value}
+        prefix = "band." if name == "band" else ""
+        flat |= {f"{prefix}{part}".replace("_", "-"): given for part, given in parts.items()}
+    return flat
+
+
 def manifest(config: Config) -> dict[str, Any]:
     """What it takes to do this run again. Seeds of tasks are [start, stop)."""
     packages = ("torch", "transformers", "accelerate", "renderers", "gymnasium", "jsonschema")
@@ -185,15 +195,10 @@ def manifest(config: Config) -> dict[str, Any]:
 
 def options(config: Config) -> Iterable[str]:
     """The options of a command line that differ from their defaults, without the folder."""
-    defaults = recorded(Config(out=Path()))
-    for name, value in recorded(config).items():
-        if isinstance(value, dict):
-            prefix = "" if name == "update" else f"{name}."
-            changed = {f"{prefix}{part}": it for part, it in value.items() if it != defaults[name][part]}
-        else:
-            changed = {name: value} if value != defaults[name] else {}
-        for option, given in changed.items():
-            yield f"--{option.replace('_', '-')}"
+    defaults = _flat(recorded(Config(out=Path())))
+    for option, given in _flat(recorded(config)).items():
+        if given != defaults[option]:
+            yield f"--{option}"
             if given is not True:
                 yield str(given)
 

@@ -137,6 +137,8 @@ def test_a_finished_run_is_not_done_again(run: Path) -> None:
 def test_only_the_same_config_is_resumed(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another config: rollouts was 12, is 13"):
         Run(small(run, resume=True, rollouts=13))
+    with pytest.raises(InputError, match=r"config: band.tasks was 8, is 9, teacher was frozen, is live; use"):
+        Run(small(run, resume=True, band=Band(tasks=9), update=Update(teacher="live")))
     with pytest.raises(InputError, match="holds no run to resume"):
         Run(small(tmp_path / "nothing", resume=True))
     with pytest.raises(InputError, match="add --resume"):
