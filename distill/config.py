@@ -31,8 +31,11 @@ class Update:
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
-    admit: float = 1.0
+    admit: float = 0.5
     """A correction is trained on if the hint leaves less than this share of its error tokens' probability."""
+    anchor: float = 1.0
+    """Weight, beside the corrections, of the divergence from the start model (nats a token) on final answers and on
+    whether a turn acts or answers; 0 is none."""
     learning_rate: float = 2e-4
     """AdamW's in the first round; it falls linearly over the rounds, and an undone round halves it."""
     epochs: int = 4
@@ -48,8 +51,8 @@ class Update:
         """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
-        if not (0 <= self.ema_decay < 1 and 0 < self.admit <= 1):
-            raise InputError(f"expected 0 <= ema decay < 1 and 0 < admit <= 1, came {self.ema_decay} and {self.admit}")
+        if not (0 <= self.ema_decay < 1 and 0 < self.admit <= 1 and self.anchor >= 0):
+            raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 and anchor from 0, came {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

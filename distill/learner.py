@@ -1,14 +1,15 @@
 """One round of learning: findings -> corrections -> hinted prefill -> update.
 
 The student is moved to the teacher, who has read the hint, at the error tokens of erroneous turns. It never sees a hint
-itself. `distill.run` does the rollouts and the evaluation around it. Left out: reward beside it, several devices,
-gradient accumulation.
+itself. Beside it, whether it acts and what it answers in the end are held to the start model (`distill.anchor`).
+`distill.run` does the rollouts and the evaluation around it. Left out: reward beside it, several devices, gradient
+accumulation.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from math import isfinite, log
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from transformers.cache_utils import Cache
 
 from critics.finding import CERTAIN, Criticized, Finding
 from critics.hints import joined, placebo
+from distill.anchor import Anchor, anchors, endless, moved
 from distill.config import HintKind, Update
 from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of
 from distill.divergence import DIVERGENCES
@@ -40,7 +42,8 @@ class RoundFigures:
     """What one round did.
 
     `hint_effect` is, by code, the share of errors whose tokens at least halve in probability under the hint; `loss` the
-    mean divergence of a correction (nats) over the round's steps. The update ended early where it was not `finite`.
+    mean divergence of a correction (nats) over the round's steps, `anchor_loss` that of a held token. The
+    update ended early where it was not `finite`.
     """
 
     corrections: int
@@ -48,6 +51,7 @@ class RoundFigures:
     dropped: dict[str, int]
     hint_effect: dict[str, float]
     loss: float
+    anchor_loss: float
     steps: int
     finite: bool = True
 
@@ -58,6 +62,13 @@ class Lesson(NamedTuple):
     trunk: Trunk
     corrections: int
     teacher_NV: torch.Tensor
+
+
+class Loss(NamedTuple):
+    """A step's divergences in nats: of a correction from its teacher, of an anchor's token from the start model."""
+
+    corrections: float
+    anchors: float
 
 
 class Learner:
@@ -96,15 +107,18 @@ class Learner:
         its step. Raises InputError where the teacher says no finite number, before the first step.
         """
         rng = Random(f"learner/{self.seed}/{number}")
+        criticized = list(criticized)
         corrections, lessons, dropped = self.prepare(criticized, rng)
-        losses = list(self._steps(lessons, rng, watch))
-        finite = [loss for loss in losses if isfinite(loss)]
+        held = anchors(self.teacher.start, (trajectory for trajectory, _ in criticized)) if self.update.anchor else []
+        losses = list(self._steps(lessons, held, rng, watch))
+        finite = [loss for loss in losses if isfinite(loss.corrections + loss.anchors)]
         figures = RoundFigures(
             corrections=len(corrections),
             admitted=sum(correction.admitted for correction in corrections),
             dropped=dict(dropped),
             hint_effect=hint_effect(corrections),
-            loss=sum(finite) / max(1, len(finite)),
+            loss=sum(loss.corrections for loss in finite) / max(1, len(finite)),
+            anchor_loss=sum(loss.anchors for loss in finite) / max(1, len(finite)),
             steps=len(finite),
             finite=len(finite) == len(losses),
         )
@@ -152,35 +166,38 @@ class Learner:
         ]
         return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows))
 
-    def _steps(self, lessons: Sequence[Lesson], rng: Random, watch: Watch) -> Iterator[float]:
-        """Pass over the lessons in random minibatches; yields each step's loss, in nats a correction."""
+    def _steps(self, lessons: Sequence[Lesson], held: Sequence[Anchor], rng: Random, watch: Watch) -> Iterator[Loss]:
+        """Pass over the lessons in random minibatches, each with as many anchors beside it; yields each step's loss."""
         size = self.update.minibatch
         minibatches = [
             shuffled[start : start + size]
             for shuffled in (rng.sample(lessons, len(lessons)) for _ in range(self.update.epochs))
             for start in range(0, len(shuffled), size)
         ]
+        beside = endless(held, rng)
         for step, minibatch in enumerate(minibatches, 1):
-            loss = self._step(minibatch)
+            loss = self._step(minibatch, list(islice(beside, len(minibatch))))
             yield loss
-            if not isfinite(loss):
+            if not isfinite(loss.corrections + loss.anchors):
                 return
             watch(step, len(minibatches))
 
-    def _step(self, minibatch: Sequence[Lesson]) -> float:
+    def _step(self, minibatch: Sequence[Lesson], held: Sequence[Anchor]) -> Loss:
+        """One step of the optimizer, or none where the loss is no finite number."""
         trunks = [lesson.trunk for lesson in minibatch]
         student_NV, cache = on_trunks(self.model, trunks, keep=self.teacher.live)
         teacher_NV = self._taught(minibatch, cache)
         divergence_N = DIVERGENCES[self.update.divergence](teacher_NV, student_NV)
-        loss = divergence_N.sum() / sum(lesson.corrections for lesson in minibatch)
-        if not torch.isfinite(loss):
-            return loss.item()
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.update.max_gradient)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.teacher.follow(self.model)
-        return loss.item()
+        corrected = divergence_N.sum() / sum(lesson.corrections for lesson in minibatch)
+        anchored = moved(self.model, held) if held else corrected.new_zeros(())
+        loss = corrected + self.update.anchor * anchored
+        if torch.isfinite(loss):
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.update.max_gradient)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.teacher.follow(self.model)
+        return Loss(corrected.item(), anchored.item())
 
     @torch.no_grad()
     def _taught(self, minibatch: Sequence[Lesson], cache: Cache | None) -> torch.Tensor:

@@ -9,11 +9,16 @@ from distill.config import Update
 
 
 class Teacher:
-    """A model beside the student, or the student. `moves` tells whether its scores change within a round."""
+    """A model beside the student, or the student. `moves` tells whether its scores change within a round.
+
+    `start` is the start model, to which anchors hold the student: a frozen teacher itself, else a copy of its own, and
+    none where nothing is anchored.
+    """
 
     def __init__(self, student: Any, update: Update) -> None:
         self.live, self.moves, self.decay = update.teacher == "live", update.teacher != "frozen", update.ema_decay
-        self.model = student if self.live else deepcopy(student).eval().requires_grad_(False)
+        self.model = student if self.live else _frozen(student)
+        self.start = (_frozen(student) if self.moves else self.model) if update.anchor else None
 
     @torch.no_grad()
     def follow(self, student: Any) -> None:
@@ -29,3 +34,7 @@ class Teacher:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             self.model.load_state_dict(state)
+
+
+def _frozen(model: Any) -> Any:
+    return deepcopy(model).eval().requires_grad_(False)
