@@ -19,6 +19,7 @@ from typing import Any
 from envs.trajectory import Message
 from tools import ToolCall, Toolset
 from tools.command import InputError, did_you_mean
+from tools.line import ARGUMENT, DECODER, read_arguments
 
 COMMANDS: Mapping[str, str] = {
     ":help": "how to act",
@@ -26,7 +27,9 @@ COMMANDS: Mapping[str, str] = {
     ":tools": "show the tools again",
     ":schema NAME": "show a tool's JSON Schema",
     ":state": "show the state of the world",
+    ":hint": "say what the expert would do next, without doing it",
     ":expert": "let the expert make the next move",
+    ":model NAME": "let a model make the next move: tiny, or a model's folder",
     ":undo": "take the last move back",
     ":save FILE": "append the trajectory to a file, once the episode has ended",
     ":quit": "leave",
@@ -34,7 +37,6 @@ COMMANDS: Mapping[str, str] = {
 """What can be typed besides calls and answers, with what it does."""
 
 _NAMES = [command.split()[0] for command in COMMANDS]
-_ARGUMENT = re.compile(r"([^\s=:]+)(:?=)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +64,10 @@ def read_line(line: str, toolset: Toolset, call_id: str) -> Command | Message:
         return {"role": "assistant", "content": rest.strip()}
     if line.startswith("{"):
         return _saying(_json_call(line, call_id))
-    if word in toolset.offered or _ARGUMENT.match(rest.strip()):
+    if word in toolset.offered or ARGUMENT.match(rest.strip()):
         tool = toolset.offered.get(word)
         properties = tool.parameters.get("properties", {}) if tool else {}
-        arguments = _read_arguments(rest, properties)
+        arguments = read_arguments(rest, properties)
         return _saying(ToolCall(id=call_id, name=word, arguments=json.dumps(arguments, ensure_ascii=False)))
     if f":{word.lower()}" in _NAMES:
         raise InputError(f"a command starts with a colon: write  :{word.lower()}")
@@ -119,66 +121,10 @@ def _saying(call: ToolCall) -> Message:
 def _json_call(line: str, call_id: str) -> ToolCall:
     """A call in JSON. Arguments that are a string are sent as they are, so that one can be malformed on purpose."""
     try:
-        record = _DECODER.decode(line)
+        record = DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"that is no JSON ({error}), so it was not sent") from error
     name, arguments = record.get("name"), record.get("arguments", {})
     if not isinstance(name, str) or set(record) - {"name", "arguments"}:
         raise InputError('a call in JSON is {"name": "...", "arguments": {...}}')
     return ToolCall.from_openai({"id": call_id, "function": {"name": name, "arguments": arguments}})
-
-
-def _read_arguments(text: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    rest = text.strip()
-    while rest:
-        match = _ARGUMENT.match(rest)
-        if match is None:
-            known = f" ({', '.join(properties)})" if properties else ""
-            raise InputError(
-                f"{rest.split()[0]!r} is no argument: write name=value{known}, with quotes around a text with spaces"
-            )
-        schema = properties.get(match[1], {})
-        arguments[match[1]], rest = _read_value(rest[match.end() :], schema, exact=match[2] == ":=")
-        rest = rest.strip()
-    return arguments
-
-
-def _read_value(text: str, schema: Mapping[str, Any], *, exact: bool) -> tuple[Any, str]:
-    """The value that a text starts with, and the text after it."""
-    if exact or text.startswith(('"', "[", "{")):
-        try:
-            value, end = _DECODER.raw_decode(text)
-        except (ValueError, RecursionError) as error:
-            if exact:
-                raise InputError(f"after := comes JSON ({error})") from error
-        else:
-            return value, text[end:]
-    if text.startswith("'") and "'" in text[1:]:
-        word, _, rest = text[1:].partition("'")
-    else:
-        word, _, rest = text.partition(" ")
-    return _fitted(word, schema), rest
-
-
-def _fitted(word: str, schema: Mapping[str, Any]) -> Any:
-    """A bare word as the schema asks for it: JSON where it is JSON, but text where only text is allowed."""
-    try:
-        value = _DECODER.decode(word)
-    except (ValueError, RecursionError):
-        return word
-    return word if _is_text(schema) and not isinstance(value, str) else value
-
-
-def _is_text(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema allows nothing but strings."""
-    if "enum" in schema:
-        return all(isinstance(value, str) for value in schema["enum"])
-    return schema.get("type") == "string"
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, strict=False)

@@ -1,7 +1,8 @@
-"""Tools: typed functions as schemas, what is wrong with a call, changed tools, and the command line."""
+"""Tools: typed functions as schemas, what is wrong with a call, changed tools, and much, deep or odd input."""
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
-import tools.__main__ as command_line
+import tools
 from tools import (
     INVALID_CALL_CODES,
     READ,
@@ -29,7 +30,6 @@ from tools import (
     tool,
     tools_of,
 )
-from tools.command import InputError, did_you_mean, run
 from tools.toolset import renamed, requiring, retyped, reworded, without
 
 
@@ -40,7 +40,7 @@ class Kitchen:
     def find_dish(self, name: str, limit: int = 5) -> dict[str, Any]:
         """Find a dish.
 
-        Only the first line is shown.
+        Only the first paragraph is shown.
         """
         if name != "soup":
             raise DomainError(f"no dish is named {name}")
@@ -457,115 +457,79 @@ def test_what_is_no_call_is_refused() -> None:
         ToolCall.from_openai({"name": "cook", "arguments": "{}"})
 
 
-# README and command line
+# The README
 
 
 def test_the_readmes_example_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    text = Path(command_line.__file__).with_name("README.md").read_text(encoding="utf-8")
+    text = Path(tools.__file__).with_name("README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     exec(compile(code, "tools/README.md", "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out.strip()
     assert f"It prints `{printed}`" in text
 
 
-def show(*arguments: str) -> None:
-    command_line.main(["show", *arguments])
+# Much, deep and odd input
 
-
-def test_show_writes_schemas_that_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "tools.json"
-    show("envs.store.tools:StoreTools", "--json")
-    path.write_text(capsys.readouterr().out)
-    show(str(path), "--json")
-    assert json.loads(capsys.readouterr().out) == json.loads(path.read_text())
-
-
-def test_show_draws_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    show("envs.store.tools:StoreTools")
-    table = capsys.readouterr().out
-    assert "reason: damaged | late | unwanted" in table
-    assert "confirm: boolean (else true)" in table
-
-
-def test_nothing_in_a_schema_moves_the_cursor_or_is_read_as_markup(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "tools.json"
-    path.write_text(json.dumps([{"name": "[bold]a", "description": "\x1b[2J \ud800", "parameters": {}}]))
-    show(str(path))
-    table = capsys.readouterr().out
-    assert "[bold]a" in table
-    assert "\\x1b[2J" in table
-    assert "\x1b[2J" not in table
-
-
-@pytest.mark.parametrize("found", [Kitchen, Kitchen(), Toolset([FIND, COOK]), [FIND, COOK]])
-def test_show_takes_what_has_tools(found: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_line, "import_module", lambda _: type("found", (), {"it": found}))
-    assert [tool.name for tool in command_line.tools_from("some.module:it")] == ["find_dish", "cook"]
+BIG = 10_000_000
 
 
 @pytest.mark.parametrize(
-    ("source", "text"),
+    "arguments",
     [
-        ("envs.store.tools:StoreTool", "did you mean 'StoreTools'"),
-        ("envs.stor:StoreTools", "can't import 'envs.stor'"),
-        (":StoreTools", "can't import ''"),
-        ("envs.store.tools:NAMES", "expected a list of Tool"),
-        ("json:loads", "has no tools"),
-        ("nothing.json", "is no file"),
+        '{"dish_id": 7, "heat": "' + "a" * BIG + '"}',
+        '{"dish_id": 7, "heat": "low", "notes": [' + "1," * (BIG // 2) + "1]}",
+        "[" * BIG,
+        '{"a": ' * (BIG // 6),
+        "9" * BIG,
     ],
 )
-def test_show_says_what_is_wrong_with_its_source(source: str, text: str) -> None:
-    with pytest.raises(InputError, match=text):
-        command_line.tools_from(source)
+def test_ten_megabytes_are_refused_fast_and_in_few_words(arguments: str) -> None:
+    began = time.process_time()
+    result = call(Toolset([COOK]), "cook", arguments)
+    assert codes(result) == [("malformed_call", "$")]
+    assert len(result.content) < 1_000
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
+    "notes",
     [
-        ("{", "is no JSON"),
-        ("{}", "expected a JSON list"),
-        ("[7]", "expected a JSON list"),
-        ("[]", "has no tools"),
-        ('[{"name": 7}]', "with a 'name'"),
-        ('[{"name": "a", "parameters": {"type": "int"}}]', "no JSON Schema"),
+        "[" + "1," * 200_000 + "1]",
+        "[" + '{"a":"b"},' * 50_000 + "{}]",
+        "{" + ",".join(f'"{number}":1' for number in range(50_000)) + "}",
+        "[" + '{"' + "k" * 100_000 + '":"x"}]',
     ],
 )
-def test_show_says_what_is_wrong_with_a_file(content: str, text: str, tmp_path: Path) -> None:
-    path = tmp_path / "tools.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=text):
-        command_line.tools_from(str(path))
+def test_of_very_many_violations_twenty_are_named(notes: str) -> None:
+    began = time.process_time()
+    result = call(Toolset([COOK]), "cook", '{"dish_id": 7, "heat": "low", "notes": ' + notes + "}")
+    assert 1 <= len(result.violations) <= 20
+    assert len(result.content) < 20_000
+    assert time.process_time() - began < 10
 
 
-def raises(error: BaseException) -> Callable[[], None]:
-    def command() -> None:
-        raise error
-
-    return command
-
-
-def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(raises(InputError("no such file: give another")))
-    assert left.value.code == 2
-    assert capsys.readouterr().err == "error: no such file: give another\n"
+def test_a_tool_that_is_told_much_says_little_back() -> None:
+    result = call(Toolset([FIND]), "find_dish", json.dumps({"name": "s" * 900_000}))
+    assert codes(result) == [("domain_rejection", "$")]
+    assert len(result.content) < 5_000
 
 
-def test_ctrl_c_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(raises(KeyboardInterrupt()))
-    assert left.value.code == 130
-    assert "interrupted" in capsys.readouterr().err
+def test_a_crowd_of_unknown_arguments() -> None:
+    arguments = json.dumps({f"argument_{number}": number for number in range(20_000)})
+    assert len(call(Toolset([COOK]), "cook", arguments).violations) == 20
 
 
-def test_a_bug_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 // 0)
+def test_what_is_just_short_enough_is_carried_out() -> None:
+    frame = '{"name": "soup", "limit": 1}'
+    assert not call(Toolset([FIND]), "find_dish", frame + " " * (1_000_000 - len(frame))).is_error
+    assert call(Toolset([FIND]), "find_dish", frame + " " * 1_000_000).is_error
 
 
-def test_did_you_mean() -> None:
-    assert did_you_mean("trian", ["train", "test"]) == "did you mean 'train'?"
-    assert did_you_mean("xyz", ["train", "test"]) == "known: train, test"
+@pytest.mark.parametrize("arguments", [' {"name": "soup"}', '{"name": "soup"}\n', '{"name" :"so\\u0075p"}'])
+def test_json_may_have_spaces_and_escapes(arguments: str) -> None:
+    assert not call(Toolset([FIND]), "find_dish", arguments).is_error
+
+
+def test_an_integer_may_be_as_large_as_python_reads() -> None:
+    digits = "9" * 4_000
+    assert call(Toolset([FIND]), "find_dish", f'{{"name": "soup", "limit": {digits}}}').content.endswith(f"{digits}}}")

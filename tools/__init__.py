@@ -2,8 +2,9 @@
 
 from tools.call import INVALID_CALL_CODES, ErrorCode, ToolCall, ToolResult, Violation
 from tools.check import check_arguments, check_call
-from tools.schema import READ, WRITE, Access, Tool, tool, tools_of
-from tools.toolset import DomainError, Toolset
+from tools.function import tool, tools_of
+from tools.schema import READ, WRITE, Access, Tool
+from tools.toolset import DomainError, InfrastructureFault, Toolset
 
 __all__ = [
     "INVALID_CALL_CODES",
@@ -12,6 +13,7 @@ __all__ = [
     "Access",
     "DomainError",
     "ErrorCode",
+    "InfrastructureFault",
     "Tool",
     "ToolCall",
     "ToolResult",

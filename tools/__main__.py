@@ -1,111 +1,123 @@
-"""The command line of `tools`: look at tools as a model gets them.
+"""The command line of `tools`: look at tools as a model gets them, check calls against them, make one by hand.
 
     python -m tools show envs.store.tools:StoreTools
-    python -m tools show my_tools.json --json        # a JSON list of OpenAI tool schemas
+    python -m tools show my_tools.json --json        # a JSON list of tool schemas: OpenAI's, MCP's, Anthropic's, BFCL's
+    python -m tools check my_tools.json calls.jsonl
+    python -m tools call my_module:desk get_order order_id=417
 
-Left out: calling them; `python -m envs` does that, in a world.
+Left out: acting in a world, where calls have a task; `python -m envs play` does that.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from tools.check import check_arguments
-from tools.command import InputError, did_you_mean, run
-from tools.schema import Tool, tools_of
-from tools.screen import ToolTable
-from tools.toolset import Toolset
+from tools.call import ToolCall
+from tools.command import InputError, run
+from tools.dialects import to_mcp
+from tools.line import properties_of, read_words
+from tools.screen import Checked, ToolTable
+from tools.source import calls_from, tools_from, toolset_from
+from tools.toolset import InfrastructureFault
+
+Source = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Show tools as a table, or with `--json` as OpenAI schemas."""
+    """Show tools as a table, or with `--json` as schemas."""
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """module:attribute (a class with @tool methods, a Toolset, a list of Tool) or a JSON file of OpenAI schemas."""
+    source: Source
+    """module:attribute (a class or an object with @tool methods, a @tool function, a list of them, a Toolset), a
+    module, or a JSON file of tool schemas."""
     json: bool = False
-    """Write the OpenAI schemas as JSON."""
+    """Write the schemas as JSON."""
+    form: Literal["openai", "mcp"] = "openai"
+    """Whose form the JSON has."""
 
     def __call__(self) -> None:
         tools = tools_from(self.source)
         if self.json:
-            print(json.dumps([tool.to_openai() for tool in tools], indent=2, ensure_ascii=False))
+            written = [to_mcp(tool) if self.form == "mcp" else tool.to_openai() for tool in tools]
+            print(json.dumps(written, indent=2, ensure_ascii=False))
         else:
             Console().print(ToolTable(tools))
 
 
-def tools_from(source: str) -> list[Tool]:
-    """The tools that `module:attribute` or a JSON file names. Raises InputError, with what to write instead."""
-    module, colon, attribute = source.partition(":")
-    tools = _from_attribute(module, attribute) if colon and not Path(source).is_file() else _from_file(Path(source))
-    if not tools:
-        raise InputError(f"{source} has no tools: mark methods with @tool, or give a list of tool schemas")
-    try:
-        for tool in tools:
-            check_arguments({}, tool)
-    except ValueError as error:
-        raise InputError(f"{source}: {error}") from error
-    return tools
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Check a file of calls against tools. Exits with 1 if any is invalid."""
+
+    source: Source
+    """The tools, as for show."""
+    calls: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CALLS")]
+    """A JSON or JSONL file: OpenAI tool_calls, bare {"name", "arguments"}, or messages; - is standard input."""
+    json: bool = False
+    """Write a JSON line per violation."""
+
+    def __call__(self) -> int:
+        toolset = toolset_from(self.source)
+        calls = calls_from(self.calls)
+        if not calls:
+            raise InputError(f"{self.calls} holds no tool calls")
+        checked = [(call, toolset.check(call)[1]) for call in calls]
+        if self.json:
+            for number, (call, violations) in enumerate(checked):
+                for violation in violations:
+                    record = {"call": number, "id": call.id, "name": call.name, **violation.to_json()}
+                    print(json.dumps(record))
+        else:
+            Console().print(Checked(checked))
+        return int(any(violations for _, violations in checked))
 
 
-def _from_attribute(module: str, attribute: str) -> list[Tool]:
-    try:
-        found = import_module(module)
-    except (ImportError, ValueError, TypeError) as error:
-        raise InputError(f"can't import {module!r} ({error}): write module:attribute") from error
-    if not hasattr(found, attribute):
-        raise InputError(f"{module} has no {attribute!r}: {did_you_mean(attribute, list(vars(found)))}")
-    try:
-        return _of_object(getattr(found, attribute))
-    except TypeError as error:
-        raise InputError(f"{module}:{attribute}: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a tool by hand. Exits with 1 if it answers with an error."""
+
+    source: Source
+    """The tools, as for show; of a class an object is made."""
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """The tool's name."""
+    arguments: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ARGUMENTS")] = ()
+    """A JSON object, or name=value for each argument (name:=JSON for exactly that)."""
+
+    def __call__(self) -> int:
+        toolset = toolset_from(self.source, to_call=True)
+        toolset.suggest = True
+        tool = toolset.offered.get(self.name)
+        if tool is not None and tool.function is None:
+            raise InputError(f"{self.name} is a schema without a function: it can be checked, not called")
+        arguments = self._text(properties_of(tool.parameters) if tool else {})
+        try:
+            result = toolset.call(ToolCall(id="call_0", name=self.name, arguments=arguments))
+        except InfrastructureFault as error:
+            print(f"infrastructure_fault: {error}", file=sys.stderr)
+            return 1
+        print(json.dumps(json.loads(result.content), indent=2, ensure_ascii=False))
+        return int(result.is_error)
+
+    def _text(self, properties: dict[str, Any]) -> str:
+        if len(self.arguments) == 1 and self.arguments[0].lstrip().startswith(("{", "[")):
+            return self.arguments[0]
+        return json.dumps(read_words(list(self.arguments), properties))
 
 
-def _of_object(found: Any) -> list[Tool]:
-    if isinstance(found, Toolset):
-        return list(found.offered.values())
-    if isinstance(found, Iterable) and not isinstance(found, (str, type)):
-        return [_a_tool(part) for part in found]
-    # A schema needs the methods only, so a class is shown without what its constructor asks for.
-    return tools_of(object.__new__(found) if isinstance(found, type) else found)
-
-
-def _a_tool(part: Any) -> Tool:
-    if not isinstance(part, Tool):
-        raise TypeError(f"expected a list of Tool, came an entry {part!r}")
-    return part
-
-
-def _from_file(path: Path) -> list[Tool]:
-    if not path.is_file():
-        raise InputError(f"{path} is no file: give module:attribute, or a JSON file with a list of OpenAI tool schemas")
-    try:
-        specs = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({error})") from error
-    if not isinstance(specs, list) or not all(isinstance(spec, dict) for spec in specs):
-        raise InputError(f"{path}: expected a JSON list of OpenAI tool schemas, came {type(specs).__name__}")
-    try:
-        return [Tool.from_openai(spec) for spec in specs]
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int | None:
     command = tyro.extras.subcommand_cli_from_dict(
-        {"show": Show},
+        {"show": Show, "check": Check, "call": Call},
         prog="python -m tools",
         description="What can be called, and how a model sees it.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    command()
+    code: int | None = command()
+    return code
 
 
 if __name__ == "__main__":

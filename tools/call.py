@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 
 class ErrorCode(StrEnum):
     """What can go wrong in a tool-calling trajectory. The string is what files and tables show."""
@@ -83,6 +85,7 @@ class Violation:
 
     `path` is the JSON path in the arguments (`$.order_id`), `$` for the arguments as a whole, `name` for the tool's
     name. `allowed` lists the choices where there is a finite list of them: tool names, argument names, enum values.
+    `suggestion` is the one of them that was probably meant.
     """
 
     code: ErrorCode
@@ -90,12 +93,17 @@ class Violation:
     expected: str
     came: Any
     allowed: tuple[Any, ...] = ()
+    suggestion: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {"code": str(self.code), "path": self.path, "expected": self.expected}
-        record["came"] = _short(self.came)
+    def to_json(self, *, suggest: bool = True) -> dict[str, Any]:
+        """A JSON record, short whatever came; without the suggestion where it isn't to be said."""
+        record: dict[str, Any] = {"code": str(self.code), "path": shown(self.path)}
+        record["expected"] = shown(self.expected, 2_000)
+        record["came"] = shown(self.came)
         if self.allowed:
             record["allowed"] = list(self.allowed)
+        if suggest and self.suggestion is not None:
+            record["suggestion"] = self.suggestion
         return record
 
 
@@ -112,11 +120,13 @@ class ToolResult:
 
     @classmethod
     def success(cls, value: Any) -> "ToolResult":
+        """What a tool gave, as JSON; pydantic models, dataclasses, enums and dates are written as pydantic does."""
         return cls(content=_to_text(value))
 
     @classmethod
-    def error(cls, *violations: Violation) -> "ToolResult":
-        content = _to_text({"errors": [violation.to_json() for violation in violations]})
+    def error(cls, *violations: Violation, suggest: bool = False) -> "ToolResult":
+        """Say what is wrong; with `suggest` also what was probably meant."""
+        content = _to_text({"errors": [violation.to_json(suggest=suggest) for violation in violations]})
         return cls(content=content, violations=violations)
 
     def to_message(self, call_id: str) -> dict[str, Any]:
@@ -127,12 +137,16 @@ class ToolResult:
         return message
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=to_jsonable_python)
+
+
 def _to_text(value: Any) -> str:
     """JSON that can be written as UTF-8: a lone surrogate, which JSON's escapes can spell, becomes a question mark."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    text = _ENCODER.encode(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _short(value: Any, limit: int = 200) -> Any:
-    """What came, cut where it is too long to be worth saying back."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def shown(value: Any, limit: int = 200) -> Any:
+    """A value as it is said back: cut where its text is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return value if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

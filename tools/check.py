@@ -1,23 +1,27 @@
 """Check a call against the tools that are offered: every violation at once, each with its code.
 
 The one checker of the project. Environments answer bad calls with it, critics find them with it in anyone's logs.
-jsonschema (Draft 2020-12) names the violations; this module gives them our codes.
+A compiled schema says that a call is valid, jsonschema (Draft 2020-12) what is wrong with one that isn't; this module
+gives its errors our codes, and says what was probably meant.
 """
 
 import json
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from referencing import Registry
+from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
 from tools.call import ErrorCode, ToolCall, Violation
+from tools.compiled import MAX_VIOLATIONS
 from tools.schema import Tool
+
+MAX_ARGUMENTS = 1_000_000
+"""Characters of arguments that are read; more is a malformed call, so that none takes long to refuse."""
 
 
 def check_call(
@@ -28,19 +32,17 @@ def check_call(
     `catalogue` holds the names of real tools that are not offered: calling one is `unavailable_tool`.
     Raises ValueError if the tool's own schema is no JSON Schema: the developer's mistake, not the model's.
     """
-    if not call.name:
-        return {}, [_malformed("a JSON object with a name and arguments", call.arguments)]
     tool = offered.get(call.name)
     if tool is None:
-        code = ErrorCode.UNAVAILABLE_TOOL if call.name in catalogue else ErrorCode.NONEXISTENT_TOOL
-        names = tuple(offered)
-        return {}, [Violation(code=code, path="name", expected="an available tool", came=call.name, allowed=names)]
+        return {}, [_unknown(call, tuple(offered), catalogue)]
     try:
-        arguments = json.loads(call.arguments or "{}", parse_constant=_refuse_constant, parse_float=_finite)
+        arguments = _parsed(call.arguments)
     except (ValueError, RecursionError) as error:
         return {}, [_malformed(f"arguments in JSON ({error})", call.arguments)]
     if not isinstance(arguments, dict):
         return {}, [_malformed("a JSON object of arguments", arguments)]
+    if tool.compiled.is_valid(arguments):
+        return arguments, []
     try:
         return arguments, check_arguments(arguments, tool)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
@@ -48,26 +50,39 @@ def check_call(
 
 
 def check_arguments(arguments: Mapping[str, Any], tool: Tool) -> list[Violation]:
-    """All violations of parsed arguments against a tool's parameters, in the order of the schema.
+    """The violations of parsed arguments against a tool's parameters, in the order of the schema: all, up to 20.
 
     Raises ValueError if the schema is none, or refers to a part that it doesn't have.
     """
-    validator = _validator(json.dumps(tool.parameters))
     try:
-        return [violation for error in validator.iter_errors(arguments) for violation in _violations(error)]
+        found = (violation for error in tool.compiled.errors(arguments) for violation in _violations(error))
+        return list(islice(found, MAX_VIOLATIONS))
     except Unresolvable as error:
         raise ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
 
 
-@lru_cache(maxsize=4096)
-def _validator(schema: str) -> Draft202012Validator:
-    parameters = json.loads(schema)
-    try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
-        raise ValueError(f"a tool's parameters are no JSON Schema at {error.json_path}: {error.message}") from error
-    # jsonschema's own registry fetches what a $ref names from the network; a schema from a file must not make it do so.
-    return Draft202012Validator(parameters, registry=Registry())
+def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
+    """The text among `allowed` that was probably meant; case is overlooked, and so are quotes around a number."""
+    word = str(came).casefold() if isinstance(came, (str, int, float)) else ""
+    if not 0 < len(word) <= 100:
+        return None
+    words = {choice.casefold(): choice for choice in allowed if isinstance(choice, str)}
+    close = get_close_matches(word, words, n=1)
+    return words[close[0]] if close else None
+
+
+def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str]) -> Violation:
+    if not call.name:
+        return _malformed("a JSON object with a name and arguments", call.arguments)
+    code = ErrorCode.UNAVAILABLE_TOOL if call.name in catalogue else ErrorCode.NONEXISTENT_TOOL
+    return Violation(
+        code=code,
+        path="name",
+        expected="an available tool",
+        came=call.name,
+        allowed=names,
+        suggestion=nearest(call.name, names),
+    )
 
 
 def _violations(error: ValidationError) -> Iterator[Violation]:
@@ -84,9 +99,13 @@ def _violations(error: ValidationError) -> Iterator[Violation]:
         yield Violation(code=ErrorCode.WRONG_TYPE, path=error.json_path, expected=_types(wanted), came=error.instance)
     elif error.validator in ("enum", "const"):
         allowed = tuple(wanted) if error.validator == "enum" else (wanted,)
-        expected = "an allowed value"
         yield Violation(
-            code=ErrorCode.INVALID_VALUE, path=error.json_path, expected=expected, came=error.instance, allowed=allowed
+            code=ErrorCode.INVALID_VALUE,
+            path=error.json_path,
+            expected="an allowed value",
+            came=error.instance,
+            allowed=allowed,
+            suggestion=nearest(error.instance, allowed),
         )
     else:
         expected = f"{error.validator} {json.dumps(wanted)}"
@@ -128,6 +147,7 @@ def _unexpected(error: ValidationError) -> Iterator[Violation]:
                 expected="no such argument",
                 came=instance[name],
                 allowed=allowed,
+                suggestion=nearest(name, [other for other in allowed if other not in instance]),
             )
 
 
@@ -137,6 +157,17 @@ def _types(wanted: str | list[str]) -> str:
 
 def _malformed(expected: str, came: Any) -> Violation:
     return Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came=came)
+
+
+def _parsed(text: str) -> Any:
+    """JSON of arguments; no text at all stands for none. Raises ValueError or RecursionError for what is no JSON."""
+    if len(text) > MAX_ARGUMENTS:
+        raise ValueError(f"of at most {MAX_ARGUMENTS} characters")
+    if text.startswith("{"):
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text):
+            return value
+    return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name: str) -> None:
@@ -149,3 +180,6 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text[:20]} is too large a number")
     return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

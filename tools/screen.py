@@ -5,7 +5,7 @@ the cursor.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tools.call import ToolCall, Violation, shown
+from tools.line import properties_of
 from tools.schema import Tool
 
 
@@ -46,9 +48,35 @@ class ToolTable:
         yield table
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Calls with what is wrong with each: a line per violation, numbered as the calls come, and a sentence."""
+
+    calls: Sequence[tuple[ToolCall, Sequence[Violation]]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+        for heading in ("call", "tool", "what is wrong", "where", "expected", "came"):
+            table.add_column(Text(heading, style="dim"), overflow="fold")
+        for number, (call, violations) in enumerate(self.calls):
+            for violation in violations:
+                name, code = said(shown(call.name), "bold cyan"), said(str(violation.code), "red")
+                came = said(shown(violation.came, 60))
+                table.add_row(str(number), name, code, said(shown(violation.path)), _expected(violation), came)
+        invalid = sum(bool(violations) for _, violations in self.calls)
+        if invalid:
+            yield table
+        yield Text(f"{len(self.calls)} calls, {invalid or 'none'} invalid")
+
+
+def _expected(violation: Violation) -> Text:
+    text = said(shown(violation.expected))
+    return text if violation.suggestion is None else text + said(f"; did you mean {violation.suggestion!r}?", "dim")
+
+
 def _arguments(tool: Tool) -> Text:
     lines = []
-    for name, schema in tool.parameters.get("properties", {}).items():
+    for name, schema in properties_of(tool.parameters).items():
         optional = "" if name in tool.required else f" ({_default(schema)})"
         lines.append(Text.assemble(said(name), ": ", said(_kind(schema), "dim"), optional))
     return Text("\n").join(lines) if lines else Text("none", style="dim")

@@ -1,7 +1,8 @@
 """The tools that are offered together, and small changes to one of them.
 
 An environment offers a `Toolset`; `renamed`, `reworded`, `retyped`, `requiring` and `without` give a changed tool,
-so that one world can show a different face in every episode while its functions stay the same.
+so that one world can show a different face in every episode while its functions stay the same. Changes to a whole
+toolset are in `tools.wrappers`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tools.call import ErrorCode, ToolCall, ToolResult, Violation
+from tools.call import ErrorCode, ToolCall, ToolResult, Violation, shown
 from tools.check import check_call
 from tools.schema import Tool
 
@@ -18,33 +19,79 @@ class DomainError(Exception):
     """The world refuses a well-formed call (no such order): an observation for the model."""
 
 
+class InfrastructureFault(Exception):
+    """What carries a call out failed (a timeout, a lost connection): never the model's mistake, so it ends an episode
+    without counting in any rate."""
+
+
+class InvalidArguments(Exception):
+    """The schema allows the arguments, and what the function asks for does not. Holds `Violation`s."""
+
+
 class Toolset:
     """Tools by name; `call` checks a call against them and carries it out.
 
-    `catalogue` holds the names of real tools that are not offered here.
-    Raises ValueError for two tools of one name.
+    `offered` are the tools that can be called now, `catalogue` the names of real tools that are not offered here, and
+    `withheld` says at which turn (0-based) each of the others will be. With `suggest` the answer to a bad call says
+    which tool, argument or value was probably meant.
+
+    Raises ValueError for two tools of one name, and for a withheld one that isn't among them.
     """
 
-    def __init__(self, tools: Iterable[Tool], *, catalogue: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        *,
+        catalogue: Collection[str] = (),
+        withheld: Mapping[str, int] | None = None,
+        suggest: bool = False,
+    ) -> None:
         self.offered: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self.offered:
                 raise ValueError(f"two tools have the name {tool.name!r}: rename one of them")
             self.offered[tool.name] = tool
         self.catalogue = frozenset(catalogue)
+        self.suggest = suggest
+        self.withheld: Mapping[str, int] = {name: turn for name, turn in (withheld or {}).items() if turn > 0}
+        unknown = self.withheld.keys() - self.offered.keys()
+        if unknown:
+            raise ValueError(f"can't withhold {', '.join(sorted(unknown))}: no such tool in the toolset")
+        self._later = {name: self.offered.pop(name) for name in [*self.offered] if name in self.withheld}
+        self._real = self.catalogue | self._later.keys()
+
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools that are offered, and after them those that will be."""
+        return [*self.offered.values(), *self._later.values()]
+
+    def advance(self, turn: int) -> tuple[Tool, ...]:
+        """Begin a turn (0-based); gives the tools that are offered from this one on."""
+        if not self.withheld:
+            return ()
+        due = [name for name, first in self.withheld.items() if first <= turn]
+        begun = {name: self._later.pop(name) for name in [*self._later] if name in due}
+        self.offered.update(begun)
+        self.withheld = {name: first for name, first in self.withheld.items() if name not in begun}
+        self._real = self.catalogue | self._later.keys()
+        return tuple(begun.values())
 
     def to_openai(self) -> list[dict[str, Any]]:
         return [tool.to_openai() for tool in self.offered.values()]
 
     def check(self, call: ToolCall) -> tuple[dict[str, Any], list[Violation]]:
         """The parsed arguments of a call and its violations; see `tools.check.check_call`."""
-        return check_call(call, self.offered, self.catalogue)
+        return check_call(call, self.offered, self._real)
 
     def call(self, call: ToolCall) -> ToolResult:
-        """Check a call and carry it out. A tool that crashes raises: that is a bug, not an observation."""
+        """Check a call and carry it out.
+
+        A tool that crashes raises, with a note that says which tool and with which arguments: that is a bug, not an
+        observation. Raises InfrastructureFault where the tool did, or was cut off.
+        """
         arguments, violations = self.check(call)
         if violations:
-            return ToolResult.error(*violations)
+            return ToolResult.error(*violations, suggest=self.suggest)
         function = self.offered[call.name].function
         if function is None:
             raise ValueError(f"tool {call.name!r} is a schema without a function: it can be checked, not called")
@@ -53,6 +100,11 @@ class Toolset:
         except DomainError as error:
             rejection = Violation(code=ErrorCode.DOMAIN_REJECTION, path="$", expected=str(error), came=arguments)
             return ToolResult.error(rejection)
+        except InvalidArguments as error:
+            return ToolResult.error(*error.args)
+        except Exception as error:
+            error.add_note(f"in tool {call.name!r}, called with {shown(call.arguments, 1_000)}")
+            raise
 
 
 def renamed(tool: Tool, name: str) -> Tool:
