@@ -130,7 +130,9 @@ def read(trajectory: Trajectory) -> Reading:
     attempts = []
     for index, made in calls.items():
         for number, (call, place) in enumerate(zip(made, places(made, raws.get(index)), strict=True)):
-            arguments, violations = check_call(call, offered, catalogue)
+            later = {name for name, first in trajectory.tools_from.items() if first > index}
+            now = {name: tool for name, tool in offered.items() if name not in later} if later else offered
+            arguments, violations = check_call(call, now, catalogue | later)
             attempts.append(
                 Attempt(
                     message_index=index,

@@ -7,6 +7,7 @@ from envs.env import ToolEnv, make
 from envs.trajectory import Message, StopReason, Trajectory, Turn, calls_of
 
 gymnasium.register(id="hintsight/store-v0", entry_point="envs.store:StoreEnv", order_enforce=False)
+gymnasium.register(id="hintsight/store-v1", entry_point="envs.desk:DeskEnv", order_enforce=False)
 
 __all__ = [
     "Archive",

@@ -4,6 +4,7 @@ python -m envs list
 python -m envs tools store-v0 --seed 7
 python -m envs play store-v0 --seed 7
 python -m envs rollout store-v0 --policy tiny -n 100 --out runs/tiny.jsonl
+python -m envs bench
 """
 
 import inspect
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import gymnasium
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tyro.conf import Positional
 
-from envs.env import MAX_SEED, make
+from envs.bench import import_cpu_s, speed
+from envs.env import MAX_SEED, make, world_ids
 from envs.game import Game
 from envs.play import play, typed_lines
 from envs.policies import load_policy
@@ -39,9 +41,8 @@ class List:
 
     def __call__(self) -> None:
         console = _console()
-        for name in gymnasium.registry:
-            if name.startswith("hintsight/"):
-                console.print(_world(name.removeprefix("hintsight/")))
+        for name in world_ids():
+            console.print(_world(name))
 
 
 def _world(env_id: str) -> Table:
@@ -156,7 +157,37 @@ class Rollout:
             raise InputError(f"a seed is at most {MAX_SEED}: choose a smaller first-seed or n")
 
 
-Command = List | Tools | Play | Rollout
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Measure how fast worlds are, per CPU second on one core."""
+
+    env: Positional[tuple[str, ...]] = ()
+    """The worlds' ids; all of them where none is named."""
+    seconds: float = 1.0
+    """CPU seconds a figure."""
+    json: bool = False
+    """Print JSON in place of a table."""
+
+    def __call__(self) -> None:
+        if not 0 < self.seconds < 600:
+            raise InputError(f"seconds must be from 0 to 600, came {self.seconds}")
+        for name in self.env:
+            make(name).close()
+        speeds = {name: speed(name, seconds=self.seconds) for name in self.env or world_ids()}
+        if self.json:
+            worlds = {name: measured.to_json() for name, measured in speeds.items()}
+            print(json.dumps({"import_cpu_s": round(import_cpu_s(), 3), "worlds": worlds}, indent=2))
+            return
+        table = Table(box=None, padding=(0, 3, 0, 0), show_edge=False)
+        for heading in ("per CPU second", "steps", "state checks", "resets"):
+            table.add_column(Text(heading, style="dim"), justify="left" if heading == "per CPU second" else "right")
+        for name, measured in speeds.items():
+            table.add_row(said(name, "bold"), *(f"{value:,.0f}" for value in measured.to_json().values()))
+        _console().print(table)
+        _console().print(f"import envs: {import_cpu_s():.2f} CPU seconds")
+
+
+Command = List | Tools | Play | Rollout | Bench
 
 
 def main() -> None:

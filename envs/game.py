@@ -6,13 +6,18 @@ Left out: reading what the person types (`envs.line`) and showing what comes of 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from envs.env import State, make
+from envs.policies import Context, Policy
 from envs.trajectory import Message, StopReason, Trajectory
 from tools.command import InputError
 
 Row = Mapping[str, Any]
+
+PERSON = "person"
+"""Who makes the moves that no policy made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +31,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One turn and what came of it. `violations` has a list per call, `results` the message that answers each."""
+    """One turn, who made it (`person` or a policy's name), and what came of it.
+
+    `violations` has a list per call; `results` begin with the message that answers each, and may end with what the user
+    says next, or with the announcement of tools.
+    """
 
     message: Message
-    by_expert: bool
+    by: str
     results: Sequence[Message]
     violations: Sequence[Sequence[Mapping[str, Any]]]
     changes: Sequence[Change]
@@ -60,15 +69,14 @@ class Game:
         """The id of the next call."""
         return f"call_{len(self.moves)}"
 
-    def act(self, message: Message, *, by_expert: bool = False) -> Move:
+    def act(self, message: Message, *, by: str = PERSON) -> Move:
         """Take a turn. Raises InputError once the episode has ended."""
-        if self.ended:
-            raise InputError("the episode has ended: write :undo, :save FILE or :quit")
+        self._require_running()
         before = self.env.state()
         results, reward, _, _, info = self.env.step(message)
         move = Move(
             message=message,
-            by_expert=by_expert,
+            by=by,
             results=results,
             violations=info["violations"],
             changes=changes(before, self.env.state()),
@@ -79,11 +87,22 @@ class Game:
         self.moves.append(move)
         return move
 
-    def expert(self) -> Move:
-        """Let the expert take a turn."""
+    def let(self, policy: Policy) -> Move:
+        """Let a policy take a turn. It reads the conversation anew, whoever made the turns in it."""
+        self._require_running()
+        rng = Random(f"{self.env_id}/{self.env.split}/{self.seed}/{len(self.moves)}")
+        context = Context(env=self.env, messages=self.messages, tools=self.tools, rng=rng)
+        [reply] = policy.act([context])
+        return self.act(reply.message, by=policy.name)
+
+    def _require_running(self) -> None:
         if self.ended:
             raise InputError("the episode has ended: write :undo, :save FILE or :quit")
-        return self.act(self.env.expert_action(), by_expert=True)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation so far."""
+        return [*self.opening, *(message for move in self.moves for message in (move.message, *move.results))]
 
     def undo(self) -> Move:
         """Take the last turn back, by playing the earlier ones again. Raises InputError where there is none."""
@@ -92,7 +111,7 @@ class Game:
         *earlier, last = self.moves
         self._begin()
         for move in earlier:
-            self.act(move.message, by_expert=move.by_expert)
+            self.act(move.message, by=move.by)
         return last
 
     def trajectory(self, number: int = 0) -> Trajectory:
@@ -101,16 +120,14 @@ class Game:
             raise InputError("the episode is still going on, so there is no trajectory yet: end it with  answer TEXT")
         last = self.moves[-1]
         assert last.stop_reason is not None
-        messages = [*self.opening]
-        for move in self.moves:
-            messages += [move.message, *move.results]
+        others = sorted({move.by for move in self.moves} - {PERSON})
         return Trajectory(
             id=f"{self.env_id}/{self.env.split}/{self.seed}/person{number}",
             env=self.env_id,
             task=self.task,
-            policy="person with expert" if any(move.by_expert for move in self.moves) else "person",
+            policy=f"{PERSON} with {' and '.join(others)}" if others else PERSON,
             tools=self.tools,
-            messages=messages,
+            messages=self.messages,
             reward=last.reward,
             success=last.success,
             stop_reason=last.stop_reason,

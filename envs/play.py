@@ -15,8 +15,10 @@ from rich.text import Text
 
 from envs.game import Game, Move
 from envs.line import Command, completions, read_line
+from envs.policies import ExpertPolicy, Policy, load_policy
 from envs.resume import resume
 from envs.screen import Help, Opening, Outcome, StateTables, move_text
+from envs.trajectory import calls_of
 from tools import Toolset
 from tools.command import InputError, did_you_mean
 from tools.screen import ToolTable, said
@@ -59,13 +61,16 @@ class _Player:
 
     def __init__(self, game: Game, console: Console) -> None:
         self.game, self.console = game, console
+        self.policies: dict[str, Policy] = {}
         self.commands: dict[str, Callable[[str], None]] = {
             ":help": self._help,
             ":task": self._task,
             ":tools": self._tools,
             ":schema": self._schema,
             ":state": self._state,
+            ":hint": self._hint,
             ":expert": self._expert,
+            ":model": self._model,
             ":undo": self._undo,
             ":save": self._save,
         }
@@ -112,7 +117,22 @@ class _Player:
         self.console.print(StateTables(self.game.env.state()))
 
     def _expert(self, _: str) -> None:
-        self._show(self.game.expert())
+        self._show(self.game.let(ExpertPolicy()))
+
+    def _hint(self, _: str) -> None:
+        if self.game.ended:
+            raise InputError("the episode has ended")
+        calls = calls_of(self.game.env.expert_action())
+        asks = [
+            f"call {call['function']['name']}; :schema {call['function']['name']} shows what it takes" for call in calls
+        ]
+        self.console.print(said("; ".join(asks) or "all is done that was asked for: write  answer TEXT", "green"))
+
+    def _model(self, name: str) -> None:
+        name = name or "tiny"
+        if name not in self.policies:
+            self.policies[name] = load_policy(name)
+        self._show(self.game.let(self.policies[name]))
 
     def _undo(self, _: str) -> None:
         undone = self.game.undo()

@@ -56,6 +56,17 @@ class _Episode:
         self.id = trajectory_id(env_id, env.split, seed, sampling_seed)
         self.context = Context(env=env, messages=[*messages], tools=info["tools"], rng=Random(self.id))
         self.ended = False
+        self.known = set(env.toolset.offered)
+        self.later: list[dict[str, object]] = []
+        self.tools_from: dict[str, int] = {}
+
+    def _note_new_tools(self) -> None:
+        """Tools that are offered from the next message on."""
+        for name, tool in self.env.toolset.offered.items():
+            if name not in self.known:
+                self.known.add(name)
+                self.later.append(tool.to_openai())
+                self.tools_from[name] = len(self.context.messages)
 
     def take(self, reply: Reply) -> Trajectory | None:
         """Take a turn; the trajectory if it was the last one."""
@@ -65,6 +76,7 @@ class _Episode:
         context.messages.append(reply.message)
         results, reward, terminated, truncated, info = context.env.step(reply.message)
         context.messages.extend(results)
+        self._note_new_tools()
         if not (terminated or truncated):
             return None
         if reply.cut and terminated:  # what was cut off is no answer
@@ -80,11 +92,12 @@ class _Episode:
             env=self.env_id,
             task=self.task,
             policy=self.policy,
-            tools=self.context.tools,
+            tools=[*self.context.tools, *self.later],
             messages=self.context.messages,
             turns=turns,
             reward=reward,
             success=success,
             stop_reason=stop_reason,
             token_exact=bool(turns),
+            tools_from=self.tools_from,
         )

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envs.env import State
-from envs.game import Change, Move
+from envs.game import PERSON, Change, Move
 from envs.line import COMMANDS
 from envs.trajectory import Message, StopReason, calls_of
 from tools import ErrorCode, Tool
@@ -46,16 +46,19 @@ class Outcome:
     max_errors: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.move.by_expert:
-            yield Text.assemble(("expert: ", "dim"), said(move_text(self.move.message)))
-        for result, violations in zip(self.move.results, self.move.violations, strict=True):
+        move = self.move
+        if move.by != PERSON:
+            yield Text.assemble((f"{move.by}: ", "dim"), said(move_text(move.message)))
+        for result, violations in zip(move.results, move.violations, strict=False):
             yield Padding(_errors(violations) if violations else said(result["content"]), (0, 0, 0, 2))
-        for change in self.move.changes:
+        for change in move.changes:
             yield Padding(Text.assemble(("changed: ", "yellow"), said(_change(change))), (0, 0, 0, 2))
-        if any(self.move.violations):
+        for message in move.results[len(move.violations) :]:
+            yield Text.assemble((f"{message['role']}: ", "dim"), said(message["content"], "bold"))
+        if any(move.violations):
             yield Padding(Text(f"error {self.errors} of {self.max_errors}", style="dim"), (0, 0, 0, 2))
-        if self.move.stop_reason is not None:
-            yield _ending(self.move, self.move.stop_reason)
+        if move.stop_reason is not None:
+            yield _ending(move, move.stop_reason)
 
 
 def move_text(message: Message) -> str:

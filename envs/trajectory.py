@@ -3,10 +3,14 @@
 A trajectory is data. `read_trajectories` and `Archive` in `envs.archive` bring it from and to files.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from tools import ToolCall
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +49,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """One finished rollout; its fields are those of the file format."""
+    """One finished rollout; its fields are those of the file format.
+
+    `tools` are all that were offered; those in `tools_from` only from the message of that index on.
+    """
 
     id: str
     env: str
@@ -58,6 +65,7 @@ class Trajectory:
     success: bool = False
     stop_reason: str = StopReason.ANSWERED
     token_exact: bool = False
+    tools_from: Mapping[str, int] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def prompt_ids(self, turn: int) -> list[int]:
@@ -104,9 +112,59 @@ class Trajectory:
             success=bool(record.get("success")),
             stop_reason=str(record.get("stop_reason", StopReason.ANSWERED)),
             token_exact=bool(record.get("token_exact")),
+            tools_from=_tools_from(record.get("tools_from") or {}),
         )
+
+
+def _tools_from(value: Any) -> dict[str, int]:
+    if not (isinstance(value, Mapping) and all(isinstance(index, int) for index in value.values())):
+        raise ValueError(f"expected tools_from to map tool names to message indexes, came {value!r:.80}")
+    return dict(value)
 
 
 def calls_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The tool calls of a message, as OpenAI's form has them; none for a message without."""
     return message.get("tool_calls") or [] if message.get("role") == "assistant" else []
+
+
+def is_assistant_message(message: Any) -> bool:
+    """Whether something is an assistant's message in OpenAI's form: a text, tool calls with names, or both."""
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return False
+    text, calls = message.get("content"), message.get("tool_calls")
+    if not (text is None or isinstance(text, str)):
+        return False
+    return calls is None or (isinstance(calls, list) and all(map(_is_call, calls)))
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
+_CALL_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+
+
+def assistant_message(text: str, call_prefix: str) -> Message:
+    """An assistant's plain text as a message: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` is a call, as
+    in the chat forms of Hermes and Qwen, and the rest is content.
+
+    A block that does not parse has an empty name and its text as `arguments`: the world answers it as malformed. The
+    calls' ids are `call_prefix` and their number.
+    """
+    blocks = _CALL_BLOCK.findall(text)
+    message: Message = {"role": "assistant", "content": _CALL_BLOCK.sub("", text).strip() if blocks else text}
+    if blocks:
+        calls = [_read_block(block.strip(), f"{call_prefix}_{place}") for place, block in enumerate(blocks)]
+        message["tool_calls"] = [call.to_openai() for call in calls]
+    return message
+
+
+def _read_block(block: str, call_id: str) -> ToolCall:
+    try:
+        call = json.loads(block)
+    except (ValueError, RecursionError):
+        call = None
+    if not (isinstance(call, dict) and isinstance(call.get("name"), str)):
+        return ToolCall(id=call_id, name="", arguments=block)
+    return ToolCall.from_openai({"id": call_id, "function": call})

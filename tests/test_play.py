@@ -14,6 +14,7 @@ from envs.env import Observation, State, ToolEnv
 from envs.game import Change, Game, changes
 from envs.line import COMMANDS, Command, completions, read_line
 from envs.play import play
+from envs.policies import ExpertPolicy
 from envs.screen import Help
 from envs.trajectory import Message
 from tools import Tool, Toolset
@@ -181,9 +182,9 @@ def test_undo_takes_moves_back_even_the_last_one() -> None:
 def test_undo_gives_the_world_as_it_was() -> None:
     game = Game("store-v0", seed=7, split="test")
     start = game.env.state()
-    game.expert()
+    game.let(ExpertPolicy())
     before = game.env.state()
-    game.expert()
+    game.let(ExpertPolicy())
     assert game.env.state() != before
     game.undo()
     assert game.env.state() == before == start
