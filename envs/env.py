@@ -122,8 +122,8 @@ class ToolEnv(gymnasium.Env[Observation, Message | str]):
         """The state of the world as it is now, for people to look at; empty for a world that doesn't show it."""
         return {}
 
-    def after_call(self, call: ToolCall, result: ToolResult) -> None:
-        """A world's chance to note what was done, for its expert."""
+    def after_call(self, name: str, arguments: Mapping[str, Any], result: ToolResult) -> None:
+        """A world's chance to note what was done, for its expert. `arguments` are empty where they don't parse."""
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -175,9 +175,9 @@ class ToolEnv(gymnasium.Env[Observation, Message | str]):
 
     def _answer(self, call: Mapping[str, Any]) -> tuple[str, ToolResult]:
         parsed = ToolCall.from_openai(call)
-        result = self.toolset.call(parsed)
-        self.errors += result.is_error
-        self.after_call(parsed, result)
+        arguments, result = self.toolset.answer(parsed)
+        self.errors += bool(result.violations)
+        self.after_call(parsed.name, arguments, result)
         return parsed.id, result
 
     def _faulted(

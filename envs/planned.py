@@ -6,7 +6,7 @@ the next request, and the task's record follow from the script.
 
 import json
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from envs.env import Observation, ToolEnv
@@ -46,10 +46,10 @@ class PlannedEnv(ToolEnv):
         current = self._current
         return current.plan[self.done] if current and self.done < len(current.plan) else None
 
-    def after_call(self, call: ToolCall, result: ToolResult) -> None:
+    def after_call(self, name: str, arguments: Mapping[str, Any], result: ToolResult) -> None:
         step = self.next_step
-        if step is not None and step.tool == call.name and not result.is_error:
-            self.done += json.loads(call.arguments or "{}") == step.arguments
+        if step is not None and step.tool == name and not result.violations:
+            self.done += arguments == step.arguments
 
     def expert_action(self, habits: Collection[str] = ()) -> Message:
         step = self.next_step

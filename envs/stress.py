@@ -33,12 +33,12 @@ DISTRACTORS = (
 """Tools that no world needs; they refuse whatever they are asked."""
 
 
-def _distract(toolset: Toolset, seed: int) -> Toolset:
+def _distract(toolset: Toolset, _: int) -> Toolset:
     known = {tool.name for tool in toolset.tools} | toolset.catalogue
     return add_distractors(toolset, [tool for tool in DISTRACTORS if tool.name not in known])
 
 
-def _withhold(toolset: Toolset, seed: int) -> Toolset:
+def _withhold(toolset: Toolset, _: int) -> Toolset:
     return withhold(toolset, {tool.name: 1 for tool in toolset.tools if tool.access is WRITE})
 
 

@@ -4,7 +4,6 @@ Left out: how a Python function becomes one (`tools.function`), other programs' 
 """
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,9 +45,7 @@ class Tool:
         return tuple(self.parameters.get("required", ()))
 
     def to_openai(self) -> dict[str, Any]:
-        # A copy, since one method's schema is made once and shared: whoever changes theirs must not change everybody's.
-        parameters = deepcopy(dict(self.parameters))
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        function = {"name": self.name, "description": self.description, "parameters": self.compiled.copy()}
         return {"type": "function", "function": function}
 
     @classmethod

@@ -84,24 +84,28 @@ class Toolset:
         return check_call(call, self.offered, self._real)
 
     def call(self, call: ToolCall) -> ToolResult:
-        """Check a call and carry it out.
+        """Check a call and carry it out; see `answer`."""
+        return self.answer(call)[1]
+
+    def answer(self, call: ToolCall) -> tuple[dict[str, Any], ToolResult]:
+        """Check a call and carry it out; gives its parsed arguments too.
 
         A tool that crashes raises, with a note that says which tool and with which arguments: that is a bug, not an
         observation. Raises InfrastructureFault where the tool did, or was cut off.
         """
         arguments, violations = self.check(call)
         if violations:
-            return ToolResult.error(*violations, suggest=self.suggest)
+            return arguments, ToolResult.error(*violations, suggest=self.suggest)
         function = self.offered[call.name].function
         if function is None:
             raise ValueError(f"tool {call.name!r} is a schema without a function: it can be checked, not called")
         try:
-            return ToolResult.success(function(**arguments))
+            return arguments, ToolResult.success(function(**arguments))
         except DomainError as error:
             rejection = Violation(code=ErrorCode.DOMAIN_REJECTION, path="$", expected=str(error), came=arguments)
-            return ToolResult.error(rejection)
+            return arguments, ToolResult.error(rejection)
         except InvalidArguments as error:
-            return ToolResult.error(*error.args)
+            return arguments, ToolResult.error(*error.args)
         except Exception as error:
             error.add_note(f"in tool {call.name!r}, called with {shown(call.arguments, 1_000)}")
             raise

@@ -24,7 +24,8 @@ class DeskEnv(PlannedEnv):
 
     def __init__(self, *, max_turns: int = 24, **options: Any) -> None:
         super().__init__(max_turns=max_turns, **options)
-        self.shop = Shop(catalogue(self.split))
+        sells = catalogue(self.split)
+        self.shop = Shop(sells.products, sells.items)
         self.faces = faces_of(self.shop)
         canonical = {name: tool for name, ((_, tool), *_) in self.faces.items()}
         self.writes = {
@@ -47,7 +48,7 @@ class DeskEnv(PlannedEnv):
             ),
         )
 
-    def _goal(self, task: Task) -> list[list[Row]]:
+    def _goal(self, task: Task) -> list[Row]:
         """What the shop has changed once the task's plan is carried out; reading changes nothing."""
         for exchange in task.exchanges:
             for step in exchange.plan:

@@ -74,9 +74,20 @@ class Task:
     faces: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What a shop sells: products and their items as rows, and the items of each product that is (not) a final sale."""
+
+    products: Sequence[Row]
+    items: Sequence[Row]
+    by_sale: Mapping[bool, Sequence[Sequence[Row]]]
+    by_sku: Mapping[str, Row]
+    names: Mapping[str, str]
+
+
 @cache
-def catalogue(split: str) -> tuple[list[Row], list[Row]]:
-    """What the shop of a split sells: products, and their items. Each split has other ids and prices."""
+def catalogue(split: str) -> Catalogue:
+    """What the shop of a split sells. Each split has other ids and prices."""
     rng = Random(f"store-v1/{split}")
     products: list[Row] = []
     items: list[Row] = []
@@ -86,7 +97,15 @@ def catalogue(split: str) -> tuple[list[Row], list[Row]]:
         for variant in VARIANTS:
             sku = f"{key}-{rng.randrange(10, 100)}{variant[0].upper()}{len(items) % 10}"
             items.append((sku, f"P{key}", variant, price + rng.choice((0, 0, 100, 300, 500)), rng.randrange(8, 40)))
-    return products, items
+    families = [items[start : start + len(VARIANTS)] for start in range(0, len(items), len(VARIANTS))]
+    final = {key for key, _, final_sale in products if final_sale}
+    return Catalogue(
+        products=products,
+        items=items,
+        by_sale={sale: [family for family in families if (family[0][1] in final) is sale] for sale in (False, True)},
+        by_sku={item[0]: item for item in items},
+        names={key: name for key, name, _ in products},
+    )
 
 
 class Scene:
@@ -94,7 +113,7 @@ class Scene:
 
     def __init__(self, rng: Random, split: str) -> None:
         self.rng = rng
-        self.products, self.items = catalogue(split)
+        self.catalogue = catalogue(split)
         self.caller, self.other = rng.sample(NAMES_OF_PEOPLE, 2)
         self.plus = rng.random() < 0.4
         keys = rng.sample(range(1000, 10000), 6)
@@ -120,10 +139,8 @@ class Scene:
         owner, payment = (self.caller_id, self.card) if mine else (self.other_id, self.other_card)
         delivered = None if days is None else str(TODAY - timedelta(days=days))
         self.orders.append((order_id, owner, status, delivered, payment, *self.address().values(), 0))
-        on_sale = {key for key, _, final_sale in self.products if final_sale}
-        fitting = [n for n in range(0, len(self.items), len(VARIANTS)) if (self.items[n][1] in on_sale) == final]
-        for first in self.rng.sample(fitting, lines):
-            sku, _, _, price, _ = self.items[first + self.rng.randrange(len(VARIANTS))]
+        for family in self.rng.sample(self.catalogue.by_sale[final], lines):
+            sku, _, _, price, _ = self.rng.choice(family)
             self.lines.append((order_id, sku, self.rng.choice((1, 1, 2, 3)), price, "sent"))
         return order_id
 
@@ -131,8 +148,7 @@ class Scene:
         return [line for line in self.lines if line[0] == order_id]
 
     def name_of(self, sku: str) -> str:
-        product = next(item[1] for item in self.items if item[0] == sku)
-        return str(next(name for key, name, _ in self.products if key == product))
+        return self.catalogue.names[self.catalogue.by_sku[sku][1]]
 
     def say(self, about: str) -> tuple[str, str]:
         """A value of an enum, and how the customer says it."""
@@ -265,15 +281,16 @@ def send_back_final_sale(scene: Scene) -> Said:
 def swap(scene: Scene) -> Said:
     order = scene.order("delivered", days=in_window(scene), lines=2)
     line = scene.rng.choice(scene.lines_of(order))
-    _, product, variant, _, _ = next(item for item in scene.items if item[0] == line[1])
-    others = [item for item in scene.items if item[1] == product and item[2] != variant and item[4] >= line[2]]
+    _, product, variant, _, _ = scene.catalogue.by_sku[line[1]]
+    sizes = [item for item in scene.catalogue.items if item[1] == product]
+    others = [item for item in sizes if item[2] != variant and item[4] >= line[2]]
     wanted = scene.rng.choice(others)
     name = scene.name_of(line[1])
     arguments = {"order_id": order, "sku": line[1], "new_sku": wanted[0], "payment_id": scene.card}
     question = f"In which sizes do you have the {name} of my order {order}?"
-    sizes = ", ".join(item[2] for item in scene.items if item[1] == product)
+    known = ", ".join(item[2] for item in sizes)
     return [
-        (question, [look(order), product_of(scene, line)], f"We have it in {sizes}."),
+        (question, [look(order), product_of(scene, line)], f"We have it in {known}."),
         (
             f"Then exchange mine for {wanted[2]}, all of them.",
             [Step(tool="exchange_item", arguments=arguments)],
@@ -313,8 +330,7 @@ def voucher(scene: Scene) -> Said:
 
 
 def product_of(scene: Scene, line: Row) -> Step:
-    product = next(item[1] for item in scene.items if item[0] == line[1])
-    return Step(tool="get_product", arguments={"product_id": product})
+    return Step(tool="get_product", arguments={"product_id": scene.catalogue.by_sku[line[1]][1]})
 
 
 def written(address: Mapping[str, Any]) -> str:

@@ -67,12 +67,11 @@ class Start:
 
 
 class Shop:
-    """A shop's database. `catalogue` has the rows of products and of items."""
+    """A shop's database, which sells these products and items."""
 
-    def __init__(self, catalogue: tuple[Sequence[Row], Sequence[Row]]) -> None:
+    def __init__(self, products: Sequence[Row], items: Sequence[Row]) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
         self.db.executescript(SCHEMA)
-        products, items = catalogue
         self.db.executemany("insert into product values (?, ?, ?)", products)
         self.db.executemany("insert into item values (?, ?, ?, ?, ?)", items)
         self.columns = {table: self._columns(table) for table in KEYS}
@@ -107,9 +106,10 @@ class Shop:
     def write(self, query: str, *values: Any) -> None:
         self.db.execute(query, values)
 
-    def changes(self) -> list[list[Row]]:
-        """The rows that differ from the start state, as JSON, table by table in the order of the keys."""
-        return [self.db.execute(query).fetchall() for query in self._changed.values()]
+    def changes(self) -> list[Row]:
+        """The rows that differ from the start state, as JSON, by table and in the order of the keys."""
+        touched = self.db.execute("select distinct of from touched order by of").fetchall()
+        return [row for (table,) in touched for row in self.db.execute(self._changed[table])]
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Every row of the tables that may change."""
@@ -139,6 +139,6 @@ class Shop:
         joined = " and ".join(f"t.{name} = k{place}" for place, name in enumerate(KEYS[table]))
         is_there = f"t.{KEYS[table][0]} is not null"
         return (
-            f'select k0, k1, iif({is_there}, json_array({now}), null) as is_now from touched left join "{table}" t '
+            f'select of, k0, k1, iif({is_there}, json_array({now}), null) as is_now from touched left join "{table}" t '
             f"on {joined} where of = '{table}' and is_now is not was"
         )

@@ -5,7 +5,7 @@ environment. store-v0 is frozen together with the tiny model that learnt it.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from envs.env import Observation, State, ToolEnv
@@ -63,12 +63,12 @@ class StoreEnv(ToolEnv):
             "catalogue": sorted(self.toolset.catalogue),
         }
 
-    def after_call(self, call: ToolCall, result: ToolResult) -> None:
-        self.solved_steps += not result.is_error and self._is_next(call)
+    def after_call(self, name: str, arguments: Mapping[str, Any], result: ToolResult) -> None:
+        self.solved_steps += not result.is_error and self._is_next(name)
 
-    def _is_next(self, call: ToolCall) -> bool:
+    def _is_next(self, name: str) -> bool:
         step = self.next_step
-        return step is not None and self.task.desk.names[step.function] == call.name
+        return step is not None and self.task.desk.names[step.function] == name
 
     @property
     def next_step(self) -> Step | None:
