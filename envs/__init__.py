@@ -3,7 +3,9 @@
 import gymnasium
 
 from envs.archive import Archive, read_records, read_trajectories
-from envs.env import ToolEnv, make
+from envs.env import State, ToolEnv, make
+from envs.planned import PlannedEnv
+from envs.tasks import Exchange, Script, Step
 from envs.trajectory import Message, StopReason, Trajectory, Turn, calls_of
 
 gymnasium.register(id="hintsight/store-v0", entry_point="envs.store:StoreEnv", order_enforce=False)
@@ -11,7 +13,12 @@ gymnasium.register(id="hintsight/store-v1", entry_point="envs.desk:DeskEnv", ord
 
 __all__ = [
     "Archive",
+    "Exchange",
     "Message",
+    "PlannedEnv",
+    "Script",
+    "State",
+    "Step",
     "StopReason",
     "ToolEnv",
     "Trajectory",

@@ -131,6 +131,8 @@ class Rollout:
     """A model's sampling temperature; 0 is greedy."""
     sampling_seed: int = 0
     """Another one gives other samples of the same tasks."""
+    user: str | None = None
+    """A model's folder: it plays the user, in worlds where the user speaks by a script."""
 
     def __call__(self) -> None:
         self._check()
@@ -141,7 +143,13 @@ class Rollout:
         tally = Tally()
         with archive:
             trajectories = rollout(
-                policy, self.env, missing, split=self.split, batch=self.batch, sampling_seed=self.sampling_seed
+                policy,
+                self.env,
+                missing,
+                split=self.split,
+                batch=self.batch,
+                sampling_seed=self.sampling_seed,
+                user=load_policy(self.user) if self.user else None,
             )
             for trajectory in watched(trajectories, len(missing), tally, Console(stderr=True, highlight=False)):
                 archive.write(trajectory.to_json())

@@ -14,6 +14,7 @@ solve it, `envs.planned.PlannedEnv`; `envs.store` is one.
 import json
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import gymnasium
@@ -213,19 +214,34 @@ def world_ids() -> list[str]:
 
 
 def make(env_id: str, **options: Any) -> ToolEnv:
-    """A world by its short id (`store-v0`) or by any id that Gymnasium knows; `store-v0+shuffle` is under a stress.
+    """A world by its short id (`store-v0`) or by any id that Gymnasium knows.
 
-    Raises InputError for an unknown id or stress, with the nearest known one.
+    `store-v0+shuffle` is one under a stress, `module:id` one that importing the module registers.
+    Raises InputError for an unknown id, stress or module, with the nearest known one.
     """
     env_id, *stress = env_id.split("+")
     if stress:
         options["stress"] = stress
+    module, colon, name = env_id.partition(":")
+    if colon:
+        env_id = name
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise InputError(
+                f"can't import {module!r} ({error}): write MODULE:ID, or the id of a known world"
+            ) from error
     known = world_ids()
     full = f"hintsight/{env_id}" if env_id in known else env_id
     if full not in gymnasium.registry:
         raise InputError(f"no environment {env_id!r}: {did_you_mean(env_id.removeprefix('hintsight/'), known)}")
     # By its spec: by its name, Gymnasium would call a world out of date that has a later version beside it.
-    env = gymnasium.make(gymnasium.registry[full], **options).unwrapped
+    try:
+        env = gymnasium.make(gymnasium.registry[full], **options).unwrapped
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise InputError(f"{env_id} has not all of the options {', '.join(options)}: {error}") from error
     if not isinstance(env, ToolEnv):
         raise InputError(f"{env_id!r} is no tool-calling environment: it must subclass envs.ToolEnv")
     return env

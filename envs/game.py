@@ -148,13 +148,29 @@ def changes(before: State, after: State) -> list[Change]:
 
 def _table_changes(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
     gone, new = _not_in(before, after), _not_in(after, before)
-    gone_keys, new_keys = Counter(map(_key, gone)), Counter(map(_key, new))
-    same = {key for key in new_keys if gone_keys[key] == new_keys[key] == 1}
-    pairs = {_key(row): row for row in gone if _key(row) in same}
-    return [
-        *(Change(table=table, before=row, after=None) for row in gone if _key(row) not in same),
-        *(Change(table=table, before=pairs.get(_key(row)), after=row) for row in new),
-    ]
+    found: list[Change] = []
+    for row in new:
+        was = _same_row(row, gone, new)
+        if was is not None:
+            gone.remove(was)
+        found.append(Change(table=table, before=was, after=row))
+    return [*(Change(table=table, before=row, after=None) for row in gone), *found]
+
+
+def _same_row(row: Row, gone: Sequence[Row], new: Sequence[Row]) -> Row | None:
+    """What a row was before: of those that are gone and share its first column the one that is most alike.
+
+    Where several share that column, as the lines of an order do, it has to agree in more than half of the others.
+    """
+    alike = [was for was in gone if _key(was) == _key(row)]
+    if len(alike) == 1 and sum(_key(other) == _key(row) for other in new) == 1:
+        return alike[0]
+    best = max(alike, key=lambda was: _agreement(was, row), default=None)
+    return best if best is not None and 2 * (_agreement(best, row) - 1) > len(row) - 1 else None
+
+
+def _agreement(row: Row, other: Row) -> int:
+    return sum(name in other and other[name] == value for name, value in row.items())
 
 
 def _not_in(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:

@@ -7,18 +7,30 @@ the next request, and the task's record follow from the script.
 import json
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from envs.env import Observation, ToolEnv
 from envs.tasks import Exchange, Script, Step
 from envs.trajectory import Message
+from envs.user import in_own_words
 from tools import ToolCall, ToolResult
+
+if TYPE_CHECKING:
+    from envs.policies.base import Policy
 
 
 class PlannedEnv(ToolEnv):
-    """A world that follows a script. The user's next request comes after an answer to the one before."""
+    """A world that follows a script. The user's next request comes after an answer to the one before.
+
+    A model may play the `user`: it says each request in its own words.
+    """
 
     script: Script
+
+    def __init__(self, *, user: "Policy | None" = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.user = user
 
     @abstractmethod
     def set_up(self, seed: int) -> Script:
@@ -28,12 +40,22 @@ class PlannedEnv(ToolEnv):
         self.seed = seed
         self.exchange = self.done = 0
         self.script = self.set_up(seed)
-        request = {"role": "user", "content": self.script.exchanges[0].request}
-        return {"role": "system", "content": self.script.system}, request
+        self.talk: list[Message] = []
+        first = {"role": "user", "content": self._say(self.script.exchanges[0].request)}
+        return {"role": "system", "content": self.script.system}, first
 
     def reply(self, text: str) -> str | None:
         self.exchange, self.done = self.exchange + 1, 0
-        return self._current.request if self._current else None
+        self.talk.append({"role": "assistant", "content": text})
+        return self._say(self._current.request) if self._current else None
+
+    def _say(self, request: str) -> str:
+        """What the user says for a request of the script."""
+        if self.user is not None:
+            rng = Random(f"user/{self.split}/{self.seed}/{self.exchange}")
+            request = in_own_words(self.user, request, self.talk, self, rng)
+        self.talk.append({"role": "user", "content": request})
+        return request
 
     @property
     def _current(self) -> Exchange | None:

@@ -82,7 +82,7 @@ class _Player:
         self.console.print()
         self._tools("")
         self.console.print()
-        self.console.print(Text("Call a tool, write  answer TEXT  to end, or :help", style="dim"))
+        self.console.print(Text("Call a tool, write  answer TEXT  to speak, or :help", style="dim"))
 
     def respond(self, line: str) -> bool:
         """Do what a line says; False once the person wants to leave."""

@@ -3,7 +3,7 @@
 Left out: rollouts over servers, retries, resuming; a batch goes turn by turn in step.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from random import Random
 
@@ -14,9 +14,16 @@ from tools.command import InputError
 
 
 def rollout(
-    policy: Policy, env_id: str, seeds: Iterable[int], *, split: str = "test", batch: int = 64, sampling_seed: int = 0
+    policy: Policy,
+    env_id: str,
+    seeds: Iterable[int],
+    *,
+    split: str = "test",
+    batch: int = 64,
+    sampling_seed: int = 0,
+    user: Policy | None = None,
 ) -> Iterator[Trajectory]:
-    """Run `policy` on the tasks of `seeds`; yields each trajectory as its episode ends.
+    """Run `policy` on the tasks of `seeds`; yields each trajectory as its episode ends. A model may play the `user`.
 
     The same arguments give the same trajectories: an episode's chance depends on its seed and `sampling_seed` only.
     Raises InputError for a batch of none.
@@ -25,7 +32,9 @@ def rollout(
         raise InputError(f"a batch has at least 1 task, came {batch}")
     pending = iter(seeds)
     while chunk := list(islice(pending, batch)):
-        yield from _batch(policy, env_id, chunk, split, sampling_seed)
+        options = {"split": split} if user is None else {"split": split, "user": user}
+        episodes = [_Episode(policy, make(env_id, **options), env_id, seed, sampling_seed) for seed in chunk]
+        yield from _batch(policy, episodes)
 
 
 def trajectory_id(env_id: str, split: str, seed: int, sampling_seed: int = 0) -> str:
@@ -33,8 +42,7 @@ def trajectory_id(env_id: str, split: str, seed: int, sampling_seed: int = 0) ->
     return f"{env_id}/{split}/{seed}/{sampling_seed}"
 
 
-def _batch(policy: Policy, env_id: str, seeds: Sequence[int], split: str, sampling_seed: int) -> Iterator[Trajectory]:
-    episodes = [_Episode(policy, make(env_id, split=split), env_id, seed, sampling_seed) for seed in seeds]
+def _batch(policy: Policy, episodes: list["_Episode"]) -> Iterator[Trajectory]:
     try:
         while episodes:
             replies = policy.act([episode.context for episode in episodes])

@@ -154,4 +154,4 @@ class Help:
         yield f'{name} {argument}="7"', "in quotes it stays text"
         yield f"{name} {argument}:=7", "exactly this JSON"
         yield f'{{"name": "{name}", "arguments": {{...}}}}', "the whole call in JSON"
-        yield "answer TEXT", "end the episode with an answer"
+        yield "answer TEXT", "answer the user, which ends the episode unless there is more to come"
