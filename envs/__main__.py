@@ -30,6 +30,9 @@ from envs.rollout import rollout, trajectory_id
 from tools.command import InputError, run
 from tools.screen import ToolTable, said
 
+LISTED = 20
+"""So many tasks tell how long a world's are."""
+
 
 def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
@@ -37,7 +40,7 @@ def _console() -> Console:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class List:
-    """Show the worlds: what they are, their splits, and tools of one task."""
+    """Show the worlds: what they are, their splits, how long tasks are, and the tools of one."""
 
     def __call__(self) -> None:
         console = _console()
@@ -47,6 +50,8 @@ class List:
 
 def _world(env_id: str) -> Table:
     env = make(env_id)
+    tasks = [env.reset(seed=seed)[1]["task"] for seed in range(LISTED)]
+    calls = [task["plan_length"] for task in tasks if "plan_length" in task]
     env.reset(seed=0)
     about = (inspect.getdoc(type(env)) or "").partition("\n\n")[0].replace("\n", " ")
     table = Table(
@@ -55,6 +60,8 @@ def _world(env_id: str) -> Table:
     for key, text in (
         ("about", about),
         ("splits", ", ".join(env.splits)),
+        ("tasks", f"one a seed; an expert takes {min(calls)} to {max(calls)} calls" if calls else "one a seed"),
+        ("turns", f"at most {env.max_turns}, {env.max_errors} errors"),
         ("tools", f"{', '.join(env.toolset.offered)} (in task 0 of split {env.split})"),
     ):
         table.add_row(said(key, "dim"), said(text))

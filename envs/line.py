@@ -19,7 +19,7 @@ from typing import Any
 from envs.trajectory import Message
 from tools import ToolCall, Toolset
 from tools.command import InputError, did_you_mean
-from tools.line import ARGUMENT, DECODER, read_arguments
+from tools.line import ARGUMENT, DECODER, properties_of, read_arguments
 
 COMMANDS: Mapping[str, str] = {
     ":help": "how to act",
@@ -66,7 +66,7 @@ def read_line(line: str, toolset: Toolset, call_id: str) -> Command | Message:
         return _saying(_json_call(line, call_id))
     if word in toolset.offered or ARGUMENT.match(rest.strip()):
         tool = toolset.offered.get(word)
-        properties = tool.parameters.get("properties", {}) if tool else {}
+        properties = properties_of(tool.parameters) if tool else {}
         arguments = read_arguments(rest, properties)
         return _saying(ToolCall(id=call_id, name=word, arguments=json.dumps(arguments, ensure_ascii=False)))
     if f":{word.lower()}" in _NAMES:
@@ -90,7 +90,7 @@ def completions(before: str, toolset: Toolset) -> list[str]:
     elif words == [":schema"]:
         candidates = [f"{name} " for name in toolset.offered]
     elif words[0] in toolset.offered:
-        properties = toolset.offered[words[0]].parameters.get("properties", {})
+        properties = properties_of(toolset.offered[words[0]].parameters)
         name, equals, _ = last.partition("=")
         if equals:
             candidates = [f"{name}={_typed(value)} " for value in choices(properties.get(name, {}))]

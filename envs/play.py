@@ -123,10 +123,9 @@ class _Player:
         if self.game.ended:
             raise InputError("the episode has ended")
         calls = calls_of(self.game.env.expert_action())
-        asks = [
-            f"call {call['function']['name']}; :schema {call['function']['name']} shows what it takes" for call in calls
-        ]
-        self.console.print(said("; ".join(asks) or "all is done that was asked for: write  answer TEXT", "green"))
+        name = calls[0]["function"]["name"] if calls else None
+        hint = f"call {name}; :schema {name} shows what it takes" if name else "all is done: write  answer TEXT"
+        self.console.print(said(hint, "green"))
 
     def _model(self, name: str) -> None:
         name = name or "tiny"

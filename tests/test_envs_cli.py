@@ -131,3 +131,35 @@ def test_the_readmes_example_prints_what_it_says(capsys: pytest.CaptureFixture[s
     promised = [line.rpartition("  # ")[2] for line in code.splitlines() if line.startswith("print")]
     for shown, said in zip(capsys.readouterr().out.splitlines(), promised, strict=True):
         assert said.removesuffix("...").startswith(shown) or shown.startswith(said.removesuffix("..."))
+
+
+def test_list_says_how_long_tasks_are(cli: CLI) -> None:
+    shown = cli("list")[1]
+    assert "store-v1" in shown
+    assert "an expert takes 3 to 9 calls" in shown
+    assert "at most 24, 3 errors" in shown
+
+
+def test_bench_measures_each_figure(cli: CLI) -> None:
+    code, shown, _ = cli("bench", "store-v0", "store-v1", "--seconds", "0.02", "--json")
+    assert not code
+    measured = json.loads(shown)
+    assert measured["import_cpu_s"] > 0
+    assert list(measured["worlds"]) == ["store-v0", "store-v1"]
+    for figures in measured["worlds"].values():
+        assert sorted(figures) == ["resets_per_cpu_s", "state_checks_per_cpu_s", "steps_per_cpu_s"]
+        assert all(value > 0 for value in figures.values())
+    assert "state checks" in cli("bench", "store-v0", "--seconds", "0.02")[1]
+
+
+def test_bench_of_what_is_none(cli: CLI) -> None:
+    assert cli("bench", "stor-v0")[0] == 2
+    code, _, error = cli("bench", "--seconds", "0")
+    assert code == 2
+    assert "seconds" in error
+
+
+def test_a_rate_of_habits_that_is_none(cli: CLI, tmp_path: Path) -> None:
+    code, _, error = cli("rollout", "store-v1", "--policy", "habitual@2", "--out", str(tmp_path / "x.jsonl"))
+    assert code == 2
+    assert "from 0 to 1" in error

@@ -304,3 +304,24 @@ def test_the_store_shows_its_tables() -> None:
     assert set(state["customer"][0]) == {"id", "name", "city"}
     assert json.loads(json.dumps(state)) == state
     env.close()
+
+
+def test_the_user_comes_back_and_each_line_of_an_order_is_a_change() -> None:
+    game = Game("store-v1", seed=7, split="test")
+    moves = (":hint", ":expert", ":expert", ":hint", ":expert", ":hint", "answer It is cancelled.", ":expert")
+    shown = screen(*moves, game=game)
+    assert "call search_customer; :schema search_customer shows what it takes" in shown
+    assert "call cancel_order" in shown
+    assert "all is done: write  answer TEXT" in shown
+    assert "changed: line O56255: status sent -> cancelled" in shown
+    assert "gone line" not in shown
+    assert "user: The winter coat of order O43987 goes back" in shown
+    assert "expert: order_details" in shown
+
+
+def test_a_model_makes_a_move_wherever_the_game_stands() -> None:
+    game = Game("store-v0", seed=7, split="test")
+    shown = screen(":expert", ":model tiny", ":model", ":undo", ":model nowhere", game=game)
+    assert shown.count("tiny: ") == 2
+    assert "no policy 'nowhere'" in shown
+    assert [move.by for move in game.moves] == ["expert", "tiny"]
