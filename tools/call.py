@@ -138,11 +138,16 @@ class ToolResult:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=to_jsonable_python)
+# JSONEncoder makes the C encoder anew for each value, which takes longer than to write a small one.
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+_C_ENCODER: Any = _make and _make(
+    None, to_jsonable_python, json.encoder.encode_basestring, None, ": ", ", ", False, False, True
+)
 
 
 def _to_text(value: Any) -> str:
     """JSON that can be written as UTF-8: a lone surrogate, which JSON's escapes can spell, becomes a question mark."""
-    text = _ENCODER.encode(value)
+    text = "".join(_C_ENCODER(value, 0)) if _C_ENCODER else _ENCODER.encode(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
