@@ -27,8 +27,9 @@ from envs.policies import load_policy
 from envs.progress import Tally, watched
 from envs.resume import resume
 from envs.rollout import rollout, trajectory_id
+from tools import byhand
 from tools.command import InputError, run
-from tools.screen import ToolTable, said
+from tools.screen import said
 
 LISTED = 20
 """So many tasks tell how long a world's are."""
@@ -71,7 +72,7 @@ def _world(env_id: str) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """Show the tools that a task offers."""
+    """Show the tools that a task offers, check a file of calls against them, or call one."""
 
     env: Positional[str]
     """The world's id, as `list` shows it."""
@@ -80,16 +81,25 @@ class Tools:
     split: str = "test"
     """Which of the world's sets of tasks."""
     json: bool = False
-    """Print OpenAI schemas in place of a table."""
+    """Print JSON in place of a table: schemas, or what is wrong with calls."""
+    form: byhand.Form = "openai"
+    """Whose form the schemas have."""
+    check: str | None = None
+    """A JSON or JSONL file of calls to check, - is standard input. Exits with 1 if any is invalid."""
+    call: tuple[str, ...] = ()
+    """A tool's name and its arguments, name=value each: call it at the start of the task."""
 
-    def __call__(self) -> None:
+    def __call__(self) -> int:
         env = make(self.env, split=self.split)
-        env.reset(seed=self.seed)
-        if self.json:
-            print(json.dumps(env.toolset.to_openai(), indent=2, ensure_ascii=False))
-        else:
-            _console().print(ToolTable(env.toolset.offered.values()))
-        env.close()
+        try:
+            env.reset(seed=self.seed)
+            if self.call:
+                return byhand.call(env.toolset, self.call[0], self.call[1:])
+            if self.check:
+                return byhand.check(env.toolset, self.check, as_json=self.json)
+            return byhand.show(env.toolset.offered.values(), as_json=self.json, form=self.form)
+        finally:
+            env.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,3 +163,19 @@ def test_a_rate_of_habits_that_is_none(cli: CLI, tmp_path: Path) -> None:
     code, _, error = cli("rollout", "store-v1", "--policy", "habitual@2", "--out", str(tmp_path / "x.jsonl"))
     assert code == 2
     assert "from 0 to 1" in error
+
+
+def test_the_tools_of_a_task_are_checked_and_called_by_hand(cli: CLI, tmp_path: Path) -> None:
+    calls = tmp_path / "calls.jsonl"
+    calls.write_text(
+        '{"name": "cancel_ordr", "arguments": {}}\n{"name": "order_details", "arguments": {"order_id": "O1"}}\n'
+    )
+    task = ("tools", "store-v1", "--seed", "7")
+    code, shown, _ = cli(*task, "--check", str(calls), "--json")
+    assert code == 1
+    assert [json.loads(line)["code"] for line in shown.splitlines()] == ["nonexistent_tool"]
+    code, shown, _ = cli(*task, "--call", "order_details", "order_id=O56255")
+    assert (code, json.loads(shown)["status"]) == (0, "pending")
+    code, shown, _ = cli(*task, "--call", "order_details")
+    assert (code, json.loads(shown)["errors"][0]["code"]) == (1, "missing_argument")
+    assert "inputSchema" in json.loads(cli(*task, "--json", "--form", "mcp")[1])[0]

@@ -8,22 +8,15 @@
 Left out: acting in a world, where calls have a task; `python -m envs play` does that.
 """
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from tools.call import ToolCall
-from tools.command import InputError, run
-from tools.dialects import to_mcp
-from tools.line import properties_of, read_words
-from tools.screen import Checked, ToolTable
-from tools.source import calls_from, tools_from, toolset_from
-from tools.toolset import InfrastructureFault
+from tools import byhand
+from tools.command import run
+from tools.source import tools_from, toolset_from
 
 Source = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
 
@@ -37,16 +30,11 @@ class Show:
     module, or a JSON file of tool schemas."""
     json: bool = False
     """Write the schemas as JSON."""
-    form: Literal["openai", "mcp"] = "openai"
+    form: byhand.Form = "openai"
     """Whose form the JSON has."""
 
-    def __call__(self) -> None:
-        tools = tools_from(self.source)
-        if self.json:
-            written = [to_mcp(tool) if self.form == "mcp" else tool.to_openai() for tool in tools]
-            print(json.dumps(written, indent=2, ensure_ascii=False))
-        else:
-            Console().print(ToolTable(tools))
+    def __call__(self) -> int:
+        return byhand.show(tools_from(self.source), as_json=self.json, form=self.form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +49,7 @@ class Check:
     """Write a JSON line per violation."""
 
     def __call__(self) -> int:
-        toolset = toolset_from(self.source)
-        calls = calls_from(self.calls)
-        if not calls:
-            raise InputError(f"{self.calls} holds no tool calls")
-        checked = [(call, toolset.check(call)[1]) for call in calls]
-        if self.json:
-            for number, (call, violations) in enumerate(checked):
-                for violation in violations:
-                    record = {"call": number, "id": call.id, "name": call.name, **violation.to_json()}
-                    print(json.dumps(record))
-        else:
-            Console().print(Checked(checked))
-        return int(any(violations for _, violations in checked))
+        return byhand.check(toolset_from(self.source), self.calls, as_json=self.json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +64,7 @@ class Call:
     """A JSON object, or name=value for each argument (name:=JSON for exactly that)."""
 
     def __call__(self) -> int:
-        toolset = toolset_from(self.source, to_call=True)
-        toolset.suggest = True
-        tool = toolset.offered.get(self.name)
-        if tool is not None and tool.function is None:
-            raise InputError(f"{self.name} is a schema without a function: it can be checked, not called")
-        arguments = self._text(properties_of(tool.parameters) if tool else {})
-        try:
-            result = toolset.call(ToolCall(id="call_0", name=self.name, arguments=arguments))
-        except InfrastructureFault as error:
-            print(f"infrastructure_fault: {error}", file=sys.stderr)
-            return 1
-        print(json.dumps(json.loads(result.content), indent=2, ensure_ascii=False))
-        return int(result.is_error)
-
-    def _text(self, properties: dict[str, Any]) -> str:
-        if len(self.arguments) == 1 and self.arguments[0].lstrip().startswith(("{", "[")):
-            return self.arguments[0]
-        return json.dumps(read_words(list(self.arguments), properties))
+        return byhand.call(toolset_from(self.source, to_call=True), self.name, self.arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
