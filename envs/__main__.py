@@ -27,6 +27,7 @@ from envs.policies import load_policy
 from envs.progress import Tally, watched
 from envs.resume import resume
 from envs.rollout import rollout, trajectory_id
+from envs.serve import Serve
 from tools import byhand
 from tools.command import InputError, run
 from tools.screen import said
@@ -212,7 +213,7 @@ class Bench:
         _console().print(f"import envs: {import_cpu_s():.2f} CPU seconds")
 
 
-Command = List | Tools | Play | Rollout | Bench
+Command = List | Tools | Play | Rollout | Bench | Serve
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class Outcome:
         if move.by != PERSON:
             yield Text.assemble((f"{move.by}: ", "dim"), said(move_text(move.message)))
         for result, violations in zip(move.results, move.violations, strict=False):
-            yield Padding(_errors(violations) if violations else said(result["content"]), (0, 0, 0, 2))
+            yield Padding(_errors(violations) if violations else _answer(result["content"]), (0, 0, 0, 2))
         for change in move.changes:
             yield Padding(Text.assemble(("changed: ", "yellow"), said(_change(change))), (0, 0, 0, 2))
         for message in move.results[len(move.violations) :]:
@@ -65,6 +65,24 @@ def move_text(message: Message) -> str:
     """A turn in a line: its calls, or its answer."""
     calls = [call["function"] for call in calls_of(message)]
     return "; ".join(f"{call['name']} {call['arguments']}" for call in calls) or f"answer {message.get('content')}"
+
+
+def _answer(content: str) -> RenderableType:
+    """A result as it came, but with texts of several lines below it, line by line."""
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):
+        return said(content)
+    if not isinstance(record, dict):
+        return said(content)
+    texts = {name: text for name, text in record.items() if isinstance(text, str) and "\n" in text}
+    if not texts:
+        return said(content)
+    short = {name: value for name, value in record.items() if name not in texts}
+    parts: list[RenderableType] = [said(short)] if short else []
+    for name, text in texts.items():
+        parts += [Text.assemble(said(name, "dim"), ":"), Padding(said(text.rstrip("\n")), (0, 0, 0, 2))]
+    return Group(*parts)
 
 
 def _errors(violations: Sequence[Mapping[str, Any]]) -> RenderableType:

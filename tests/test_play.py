@@ -325,3 +325,10 @@ def test_a_model_makes_a_move_wherever_the_game_stands() -> None:
     assert shown.count("tiny: ") == 2
     assert "no policy 'nowhere'" in shown
     assert [move.by for move in game.moves] == ["expert", "tiny"]
+
+
+def test_a_file_is_shown_line_by_line() -> None:
+    game = Game("workspace-v0", seed=3, split="test")
+    shown = screen(":expert", ":expert", game=game).splitlines()
+    assert "    def to_cents(text: str) -> int:" in [line.rstrip() for line in shown]
+    assert any('"path": "cobalt/money.py"' in line for line in shown)

@@ -4,6 +4,7 @@
     python -m tools show my_tools.json --json        # a JSON list of tool schemas: OpenAI's, MCP's, Anthropic's, BFCL's
     python -m tools check my_tools.json calls.jsonl
     python -m tools call my_module:desk get_order order_id=417
+    python -m tools show "mcp:python my_server.py"   # or the URL of an MCP server
 
 Left out: acting in a world, where calls have a task; `python -m envs play` does that.
 """
@@ -16,7 +17,7 @@ import tyro
 
 from tools import byhand
 from tools.command import run
-from tools.source import tools_from, toolset_from
+from tools.source import callable_from, tools_from, toolset_from
 
 Source = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
 
@@ -27,7 +28,7 @@ class Show:
 
     source: Source
     """module:attribute (a class or an object with @tool methods, a @tool function, a list of them, a Toolset), a
-    module, or a JSON file of tool schemas."""
+    module, a JSON file of tool schemas, or an MCP server: mcp:COMMAND or its URL."""
     json: bool = False
     """Write the schemas as JSON."""
     form: byhand.Form = "openai"
@@ -64,7 +65,8 @@ class Call:
     """A JSON object, or name=value for each argument (name:=JSON for exactly that)."""
 
     def __call__(self) -> int:
-        return byhand.call(toolset_from(self.source, to_call=True), self.name, self.arguments)
+        with callable_from(self.source) as toolset:
+            return byhand.call(toolset, self.name, self.arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:

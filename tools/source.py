@@ -1,4 +1,4 @@
-"""Where tools and calls come from on a command line: `module:attribute`, a module, or a JSON file.
+"""Where tools and calls come from on a command line: `module:attribute`, a module, a JSON file, or an MCP server.
 
 Left out: what is done with them (`tools.__main__`), the forms of a schema (`tools.dialects`).
 """
@@ -6,6 +6,7 @@ Left out: what is done with them (`tools.__main__`), the forms of a schema (`too
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -16,6 +17,7 @@ from tools.check import check_arguments
 from tools.command import InputError, did_you_mean
 from tools.dialects import read_tools
 from tools.function import tools_of
+from tools.mcp import connect, is_server, tools_of_server
 from tools.schema import Tool
 from tools.toolset import Toolset
 
@@ -38,6 +40,16 @@ def toolset_from(source: str, *, to_call: bool = False) -> Toolset:
     return toolset
 
 
+@contextmanager
+def callable_from(source: str) -> Iterator[Toolset]:
+    """The tools that a source names, to be called for as long as the context lasts: an MCP server stays connected."""
+    if is_server(source):
+        with connect(source) as toolset:
+            yield toolset
+    else:
+        yield toolset_from(source, to_call=True)
+
+
 def tools_from(source: str) -> list[Tool]:
     """The tools that a source offers; see `toolset_from`."""
     return list(toolset_from(source).offered.values())
@@ -57,6 +69,8 @@ def calls_from(source: str) -> list[ToolCall]:
 
 
 def _read(source: str, to_call: bool) -> Toolset:
+    if is_server(source):
+        return Toolset(tools_of_server(source))
     path = Path(source)
     if path.is_file():
         # Some benchmarks give a schema a line.
