@@ -8,7 +8,8 @@ error with its violations. The task (what the world says, and what is asked) sta
 prompt and in a resource. One more tool speaks to the user: its result is what they say next, or the reward.
 
 There is one episode, whoever connects: a second client over HTTP goes on where the first was. Needs the `mcp` extra.
-Left out: other tasks in the same process, access from other machines, and whatever a message holds beside its calls.
+Left out: other tasks in the same process, access from other machines, whatever a message holds beside its calls, and an
+answer to JSON that the SDK can't decode (half a character, thousands of brackets), which it drops.
 """
 
 import json
@@ -41,7 +42,10 @@ _ANSWER_NAMES = ("answer", "answer_user", "say_to_user", "hintsight_answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
-    """Serve a task to MCP clients, over stdin and stdout or, with `--http`, at a local URL."""
+    """Serve a task to MCP clients, over stdin and stdout or, with `--http`, at a local URL.
+
+    There is one episode, whoever connects.
+    """
 
     env: Positional[str]
     """The world's id, as `list` shows it."""

@@ -328,6 +328,10 @@ def test_calls_are_checked_here_carried_out_there_and_read_back(demo: str) -> No
         assert call("move", point={"x": 1}) == [ErrorCode.MISSING_ARGUMENT]
         assert call("say", text="plain é\n") == "plain é\n"
         assert call("say", text='{"a": [1]}') == {"a": [1]}
+        assert call("say", text="1.10") == "1.10"
+        assert call("say", text="[NaN]") == "[NaN]"
+        assert call("say", text="1e999") == "1e999"
+        assert call("say", text="\ud800") == [ErrorCode.DOMAIN_REJECTION]
         assert call("say", text="show") == "show\n[image image/png]"
         assert call("walk") == [ErrorCode.NONEXISTENT_TOOL]
         assert call("refuse") == [ErrorCode.DOMAIN_REJECTION]

@@ -144,6 +144,7 @@ class _Connection:
         loop = self.loop
         if loop is None:
             raise InfrastructureFault(f"the connection to the MCP server {self.source} is closed")
+        _require_text(arguments)
         result = self._wait(loop, name, self.client.call_tool(name, arguments))
         text = _text_of(result.content)
         if result.is_error:
@@ -202,13 +203,29 @@ def _block_text(block: Mapping[str, Any]) -> str:
 
 
 def _value(structured: Any, text: str) -> Any:
-    """A result's value: what is structured, else the text as the JSON that it is, else the text."""
+    """A result's value: what is structured, else the text as the JSON that it is, else the text.
+
+    A number whose text would not be written so again (a version 1.10, 1e999) is text.
+    """
     if structured is not None:
         return structured
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return text
+    return text if isinstance(value, float) and json.dumps(value) != text.strip() else value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _require_text(arguments: Mapping[str, Any]) -> None:
+    """JSON's escapes can spell half a character, at which the SDK would drop the connection for every later call."""
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DomainError("the arguments hold half a character (a lone surrogate), which is no text") from error
 
 
 def _reason(error: BaseException) -> str:
