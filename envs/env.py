@@ -166,7 +166,10 @@ class ToolEnv(gymnasium.Env[Observation, Message | str]):
         if stop_reason is None and self.toolset.withheld and (new := self.toolset.advance(self.turns)):
             observation += (announcement(new),)
         answered = stop_reason is StopReason.ANSWERED
-        success = answered and self.is_solved()
+        try:
+            success = answered and self.is_solved()
+        except InfrastructureFault as fault:
+            return self._faulted(calls, fault)
         info = {
             "violations": [[violation.to_json() for violation in result.violations] for _, result in results],
             "success": success,

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from envs.desk import DeskEnv
 from envs.desk.tasks import HELD_OUT, WISHES, catalogue, make_task
 from envs.desk.tools import NAMES
 from envs.tasks import Step
-from tools import ToolCall
+from tools import InfrastructureFault, ToolCall
 
 
 @pytest.fixture
@@ -151,3 +152,24 @@ def test_kinds_of_wishes_and_names_are_drawn_evenly_enough() -> None:
     assert min(kinds.values()) > 20
     assert Counter(task.faces["get_order"] for task in tasks).keys() == {0, 1, 2}
     assert {len(task.exchanges) for task in tasks} >= {1, 2, 3}
+
+
+def test_a_fault_of_the_infrastructure_cuts_the_episode_and_is_nobodys_mistake(
+    env: DeskEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise InfrastructureFault("the disk is gone")
+
+    env.reset(seed=0)
+    name = env.script.exchanges[0].plan[0].tool
+    env.toolset.offered[name] = replace(env.toolset.offered[name], function=fails)
+    observation, reward, terminated, truncated, info = env.step(env.expert_action())
+    assert (reward, terminated, truncated, env.errors) == (0.0, False, True, 0)
+    assert info["stop_reason"] is StopReason.INFRASTRUCTURE_FAULT
+    assert [violation["code"] for violation in info["violations"][0]] == ["infrastructure_fault"]
+    assert "the disk is gone" in observation[0]["content"]
+    env.reset(seed=seed_of("new_email"))
+    monkeypatch.setattr(env, "is_solved", fails)
+    observation, _, terminated, truncated, info = env.step("It is done.")
+    assert (observation, terminated, truncated) == ((), False, True)
+    assert info["stop_reason"] is StopReason.INFRASTRUCTURE_FAULT

@@ -15,7 +15,7 @@ from tools.command import InputError
 ALL = "+".join(STRESSES)
 
 
-@pytest.mark.parametrize("world", ["store-v0", "store-v1", "analyst-v0"])
+@pytest.mark.parametrize("world", ["store-v0", "store-v1", "analyst-v0", "workspace-v0"])
 def test_the_expert_solves_every_task_under_every_stress(world: str) -> None:
     trajectories = list(rollout(ExpertPolicy(), f"{world}+{ALL}", range(12)))
     assert [trajectory.success for trajectory in trajectories] == [True] * 12
