@@ -27,11 +27,11 @@ class Update:
     teacher: TeacherKind = "frozen"
     """Who reads the hint: 'frozen' is the start model, 'live' the student itself as it is at each step, 'ema' a moving
     average of the student."""
-    divergence: DivergenceKind = "jensen-shannon"
+    divergence: DivergenceKind = "reverse-kl"
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
-    admit: float = 0.5
+    admit: float = 0.3
     """A correction is trained on if the hint leaves less than this share of its error tokens' probability."""
     anchor: float = 1.0
     """Weight, beside the corrections, of the divergence from the start model (nats a token) on final answers and on
