@@ -5,13 +5,12 @@ python -m envs tools store-v0 --seed 7
 python -m envs play store-v0 --seed 7
 python -m envs rollout store-v0 --policy tiny -n 100 --out runs/tiny.jsonl
 python -m envs bench
+python -m envs bench-policy --policy tiny
 """
 
 import inspect
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -20,13 +19,11 @@ from rich.text import Text
 from tyro.conf import Positional
 
 from envs.bench import import_cpu_s, speed
-from envs.env import MAX_SEED, make, world_ids
+from envs.env import make, world_ids
 from envs.game import Game
 from envs.play import play, typed_lines
-from envs.policies import load_policy
-from envs.progress import Tally, watched
-from envs.resume import resume
-from envs.rollout import rollout, trajectory_id
+from envs.policies.bench import BenchPolicy
+from envs.recording import Rollout
 from envs.serve import Serve
 from tools import byhand
 from tools.command import InputError, run
@@ -128,62 +125,6 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """Let a policy act; each finished trajectory is appended to a file, and tasks that it has already are skipped."""
-
-    env: Positional[str]
-    """The world's id, as `list` shows it."""
-    out: Path
-    """The JSONL file."""
-    policy: str = "tiny"
-    """tiny, expert, random, habitual, or a model's folder."""
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
-    """How many tasks: seeds `first-seed` to `first-seed` + n - 1."""
-    split: str = "test"
-    """Which of the world's sets of tasks."""
-    first_seed: int = 0
-    """The first task."""
-    batch: int = 64
-    """How many tasks a model works on at once."""
-    temperature: float = 1.0
-    """A model's sampling temperature; 0 is greedy."""
-    sampling_seed: int = 0
-    """Another one gives other samples of the same tasks."""
-    user: str | None = None
-    """A model's folder: it plays the user, in worlds where the user speaks by a script."""
-
-    def __call__(self) -> None:
-        self._check()
-        policy = load_policy(self.policy, temperature=self.temperature)
-        archive, ids = resume(self.out, env=self.env, policy=policy.name)
-        seeds = range(self.first_seed, self.first_seed + self.n)
-        missing = [seed for seed in seeds if trajectory_id(self.env, self.split, seed, self.sampling_seed) not in ids]
-        tally = Tally()
-        with archive:
-            trajectories = rollout(
-                policy,
-                self.env,
-                missing,
-                split=self.split,
-                batch=self.batch,
-                sampling_seed=self.sampling_seed,
-                user=load_policy(self.user) if self.user else None,
-            )
-            for trajectory in watched(trajectories, len(missing), tally, Console(stderr=True, highlight=False)):
-                archive.write(trajectory.to_json())
-        skipped = f" ({self.n - len(missing)} skipped: already there)" if len(missing) < self.n else ""
-        print(f"{tally.tasks} trajectories{skipped}, {tally.line()}: {self.out}")
-
-    def _check(self) -> None:
-        make(self.env, split=self.split).close()
-        for name, least in (("n", 1), ("first_seed", 0), ("batch", 1), ("temperature", 0), ("sampling_seed", 0)):
-            if not getattr(self, name) >= least:
-                raise InputError(f"{name.replace('_', '-')} must be at least {least}, came {getattr(self, name)}")
-        if self.first_seed + self.n - 1 > MAX_SEED:
-            raise InputError(f"a seed is at most {MAX_SEED}: choose a smaller first-seed or n")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """Measure how fast worlds are, per CPU second on one core."""
 
@@ -213,7 +154,7 @@ class Bench:
         _console().print(f"import envs: {import_cpu_s():.2f} CPU seconds")
 
 
-Command = List | Tools | Play | Rollout | Bench | Serve
+Command = List | Tools | Play | Rollout | Bench | BenchPolicy | Serve
 
 
 def main() -> None:

@@ -51,7 +51,8 @@ class Turn:
 class Trajectory:
     """One finished rollout; its fields are those of the file format.
 
-    `tools` are all that were offered; those in `tools_from` only from the message of that index on.
+    `tools` are all that were offered; those in `tools_from` only from the message of that index on. `fault` says what
+    the infrastructure failed at, where that ended the rollout.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Trajectory:
     stop_reason: str = StopReason.ANSWERED
     token_exact: bool = False
     tools_from: Mapping[str, int] = field(default_factory=dict)
+    fault: str = ""
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def prompt_ids(self, turn: int) -> list[int]:
@@ -80,7 +82,10 @@ class Trajectory:
         return next((number for number, turn in enumerate(self.turns) if turn.message_index == message_index), None)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        record = asdict(self)
+        if not self.fault:
+            del record["fault"]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":
@@ -113,6 +118,7 @@ class Trajectory:
             stop_reason=str(record.get("stop_reason", StopReason.ANSWERED)),
             token_exact=bool(record.get("token_exact")),
             tools_from=_tools_from(record.get("tools_from") or {}),
+            fault=str(record.get("fault") or ""),
         )
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from envs import Trajectory, make
 from envs.context import ContextWriter
 from envs.policies import Context, load_policy
-from envs.policies.hf import LocalPolicy, Sampling
+from envs.policies.hf import TINY, LocalPolicy, Sampling
 from envs.rollout import rollout
 from tools.command import InputError
 
@@ -56,7 +56,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        chat_template="{{ messages }}",
+        chat_template=(TINY / "chat_template.jinja").read_text(encoding="utf-8"),
         clean_up_tokenization_spaces=False,
     )
 

@@ -1,14 +1,19 @@
-"""What acts in an environment: a scripted policy or a model. One file each, heavy imports inside.
+"""What acts in an environment: a scripted policy, a person, a record, or a model here or on a server. One file each,
+heavy imports inside.
 
 `load_policy` gives one by its name, or the model of a folder.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envs.policies.base import Context, Policy, Reply
+from envs.policies.base import AsyncPolicy, Context, ContextTooLong, Policy, Reply
 from envs.policies.scripted import ExpertPolicy, HabitualPolicy, RandomPolicy
 from tools.command import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from envs.policies.server import ServerOptions
 
 SCRIPTED: Mapping[str, Callable[[], Policy]] = {
     "expert": ExpertPolicy,
@@ -16,12 +21,14 @@ SCRIPTED: Mapping[str, Callable[[], Policy]] = {
     "habitual": HabitualPolicy,
 }
 MODELS = ("tiny",)
-"""Models that are shipped; any other is given by its folder."""
+"""Models that are shipped; any other is given by its folder, or by its server."""
 
 __all__ = [
     "MODELS",
     "SCRIPTED",
+    "AsyncPolicy",
     "Context",
+    "ContextTooLong",
     "ExpertPolicy",
     "HabitualPolicy",
     "Policy",
@@ -31,26 +38,46 @@ __all__ = [
 ]
 
 
-def load_policy(name: str, *, temperature: float = 1.0) -> Policy:
-    """A policy by its name (`expert`, `random`, `habitual`, `tiny`), or the model in the folder of that path.
+def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions | None" = None) -> Policy:
+    """A policy by its name, or the model in the folder of that path.
 
-    `habitual@0.1` makes each mistake at that rate.
+    `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny`, the model that is
+    shipped; `hf:PATH`, the same as PATH; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as
+    `server` says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
 
     A model that samples at another temperature than 1 has it in its name (`tiny@0.5`), so that trajectories of the two
-    are never taken for the same policy's. Scripted policies have no temperature.
+    are never taken for the same policy's. Others have no temperature.
     Raises InputError for what is neither a name nor a model folder, and for a negative temperature.
     """
     if name in SCRIPTED:
         return SCRIPTED[name]()
+    kind, _, rest = name.partition(":")
     if name.startswith("habitual@"):
         return _habitual(name)
-    if name not in MODELS and not Path(name).is_dir():
-        known = did_you_mean(name, [*SCRIPTED, *MODELS])
-        raise InputError(f"no policy {name!r}, and no folder of that path: {known} (or give a model folder)")
+    if name == "human":
+        from envs.policies.person import PersonPolicy
+
+        return PersonPolicy()
+    if kind == "replay":
+        from envs.policies.recorded import RecordedPolicy
+
+        return RecordedPolicy(Path(rest))
+    if kind == "openai":
+        from envs.policies.server import server_policy
+
+        return server_policy(name, temperature=temperature, options=server)
+    return _local(rest if kind == "hf" else name, temperature)
+
+
+def _local(path: str, temperature: float) -> Policy:
+    if path not in MODELS and not Path(path).is_dir():
+        forms = "give a model folder, openai:MODEL@BASE_URL or replay:FILE"
+        known = did_you_mean(path, [*SCRIPTED, *MODELS, "human"])
+        raise InputError(f"no policy {path!r}, and no folder of that path: {known} (or {forms})")
     from envs.policies.hf import LocalPolicy, Sampling
 
-    shown = name if temperature == 1 else f"{name}@{temperature:g}"
-    return LocalPolicy.load(name, name=shown, sampling=Sampling(temperature=temperature))
+    shown = path if temperature == 1 else f"{path}@{temperature:g}"
+    return LocalPolicy.load(path, name=shown, sampling=Sampling(temperature=temperature))
 
 
 def _habitual(name: str) -> Policy:

@@ -1,0 +1,313 @@
+"""A batch's keys and values between turns: one row a conversation, one column a token. Two ways to hold them.
+
+`StepRows` goes in step: each pass adds the same columns to every row, and a row that has no token there gets a hole,
+which is masked. What a row's numbers are depends on who else is in the batch, in the last bits: published figures come
+from it. `PackedRows` has no holes: each row's tokens stand one after the other, finished rows take no part in a pass,
+and new ones may come at any turn. It is faster, and agrees with the other up to rounding.
+Left out: sampling (`envs.policies.hf`).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+GROUP_TOKENS = 1_024
+"""A packed prefill takes so many tokens at a time: more of them fall out of a processor's caches."""
+SPARE = 1.5
+"""Finished rows are moved out of the way when a pass reads so many times the rows that go on: moving costs too."""
+
+
+class Rows(Protocol):
+    """Rows know contexts by identity; `lengths` are the rows' numbers of tokens, in the contexts' order."""
+
+    keys: list[object]
+    lengths: list[int]
+
+    def kept(self, keys: Sequence[object]) -> "Rows | None":
+        """The rows of these keys, without all others; None if a key has no row here and can't get one any more."""
+        ...
+
+    def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Append each row's tokens, at least one; logits [B, V] after the last of them."""
+        ...
+
+    def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
+        """Append one token to each of some rows, in ascending order; logits [R, V] after it. Rows that were left out
+        once are left out until the next prefill."""
+        ...
+
+
+class StepRows:
+    """Rows in step, with holes. See the module's docstring."""
+
+    def __init__(self, model: Any, keys: Sequence[object]) -> None:
+        self.model, self.keys = model, list(keys)
+        self.cache = DynamicCache(config=model.config)
+        self.cache.layers = [_RoomyLayer() for _ in self.cache.layers]
+        self.lengths = [0] * len(self.keys)
+        self.filled_BC = torch.zeros(len(self.keys), 0, dtype=torch.bool, device=model.device)
+
+    def kept(self, keys: Sequence[object]) -> "StepRows | None":
+        places = {id(key): place for place, key in enumerate(self.keys)}
+        if not all(id(key) in places for key in keys):
+            return None
+        if list(keys) != self.keys:
+            keep = [places[id(key)] for key in keys]
+            self.cache.batch_select_indices(torch.tensor(keep, device=self.model.device))
+            self.filled_BC = self.filled_BC[keep]
+            self.lengths = [self.lengths[place] for place in keep]
+            self.keys = list(keys)
+        return self
+
+    def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """All rows' tokens are one block, padded on the left."""
+        width = max(map(len, new_ids))
+        padding = [width - len(ids) for ids in new_ids]
+        ids_BW = [[0] * pad + list(ids) for pad, ids in zip(padding, new_ids, strict=True)]
+        positions_BW = [
+            [0] * pad + list(range(length, length + width - pad))
+            for pad, length in zip(padding, self.lengths, strict=True)
+        ]
+        filled_BW = [[False] * pad + [True] * (width - pad) for pad in padding]
+        self.lengths = [length + len(ids) for length, ids in zip(self.lengths, new_ids, strict=True)]
+        return self._forward(ids_BW, positions_BW, filled_BW)
+
+    def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
+        given = dict(zip(rows, tokens, strict=True))
+        going = [row in given for row in range(len(self.keys))]
+        positions = [[length if goes else 0] for length, goes in zip(self.lengths, going, strict=True)]
+        self.lengths = [length + goes for length, goes in zip(self.lengths, going, strict=True)]
+        ids = [[given.get(row, 0)] for row in range(len(self.keys))]
+        logits_BV = self._forward(ids, positions, [[goes] for goes in going])
+        return logits_BV if all(going) else logits_BV[list(rows)]
+
+    def _forward(self, ids: list[list[int]], positions: list[list[int]], filled: list[list[bool]]) -> torch.Tensor:
+        device = self.model.device
+        filled_BW = torch.tensor(filled, device=device)
+        self.filled_BC = torch.cat([self.filled_BC, filled_BW], dim=1)
+        width, columns = filled_BW.shape[1], self.filled_BC.shape[1]
+        # A query sees the filled columns up to its own; its own too if it is a hole, since softmax needs one.
+        queries_W1 = torch.arange(columns - width, columns, device=device)[:, None]
+        columns_C = torch.arange(columns, device=device)
+        mask_BWC = (self.filled_BC[:, None, :] & (columns_C <= queries_W1)) | (columns_C == queries_W1)
+        logits_B1V = self.model(
+            input_ids=torch.tensor(ids, device=device),
+            position_ids=torch.tensor(positions, device=device),
+            attention_mask=mask_BWC[:, None],
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        last_BV: torch.Tensor = logits_B1V[:, -1].float()
+        return last_BV
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer with room to grow: appending a token copies that token, not all that came before it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.columns = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys_room, self.values_room = key_states[:, :, :0], value_states[:, :, :0]
+        start, self.columns = self.columns, self.columns + key_states.shape[-2]
+        if self.columns > self.keys_room.shape[-2]:
+            self.keys_room = self._roomier(self.keys_room, start)
+            self.values_room = self._roomier(self.values_room, start)
+        self.keys_room[:, :, start : self.columns] = key_states
+        self.values_room[:, :, start : self.columns] = value_states
+        self.keys, self.values = self.keys_room[:, :, : self.columns], self.values_room[:, :, : self.columns]
+        return self.keys, self.values
+
+    def _roomier(self, room_BHCD: torch.Tensor, filled: int) -> torch.Tensor:
+        batch, heads, _, width = room_BHCD.shape
+        larger = room_BHCD.new_empty(batch, heads, self.columns + 128, width)
+        larger[:, :, :filled] = room_BHCD[:, :, :filled]
+        return larger
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self.keys_room, self.values_room = self.keys_room[indices], self.values_room[indices]
+        self.keys, self.values = self.keys_room[:, :, : self.columns], self.values_room[:, :, : self.columns]
+
+
+class PackedRows:
+    """Rows without holes. See the module's docstring.
+
+    A row lies at a place of the cache. Rows that a pass works on are made to lie together, in places from 0 on, so that
+    the pass reads them where they are.
+    """
+
+    def __init__(self, model: Any, keys: Sequence[object]) -> None:
+        self.model, self.keys = model, list(keys)
+        self.cache = DynamicCache(config=model.config)
+        self.plan = _Plan()
+        self.layers = [_PlacedLayer(self.plan) for _ in self.cache.layers]
+        self.cache.layers = [*self.layers]
+        self.lengths = [0] * len(self.keys)
+        self.places = list(range(len(self.keys)))
+
+    def kept(self, keys: Sequence[object]) -> "PackedRows":
+        """Always these rows: a key without one gets an empty one."""
+        rows_now = zip(self.keys, self.places, self.lengths, strict=True)
+        known = {id(key): (place, length) for key, place, length in rows_now}
+        taken = {known[id(key)][0] for key in keys if id(key) in known}
+        free = iter(place for place in range(len(taken) + len(keys)) if place not in taken)
+        rows = [known.get(id(key)) or (next(free), 0) for key in keys]
+        self.keys, self.places, self.lengths = list(keys), [place for place, _ in rows], [length for _, length in rows]
+        self._gather(range(len(keys)))
+        return self
+
+    def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Rows with about as many tokens make a block, padded on the left."""
+        logits: list[torch.Tensor] = []
+        order: list[int] = []
+        for rows in _groups([len(ids) for ids in new_ids]):
+            logits.append(self._block([new_ids[row] for row in rows], rows))
+            order += rows
+        logits_BV = torch.cat(logits)
+        if order == sorted(order):
+            return logits_BV
+        return logits_BV[sorted(range(len(order)), key=order.__getitem__)]
+
+    def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
+        if max(self.places[row] for row in rows) + 1 > SPARE * len(rows):
+            self._gather(rows)
+        span = max(self.places[row] for row in rows) + 1
+        # A row that has finished and still lies among the others gets a token that its next one overwrites.
+        ids, columns = [[0]] * span, [[0]] * span
+        for place, length in zip(self.places, self.lengths, strict=True):
+            if place < span:
+                columns[place] = [length]
+        for row, token in zip(rows, tokens, strict=True):
+            ids[self.places[row]] = [token]
+            self.lengths[row] += 1
+        self.plan.places = slice(0, span)
+        logits_SV = self._forward(ids, columns, columns)
+        return logits_SV[[self.places[row] for row in rows]]
+
+    def _block(self, new_ids: Sequence[Sequence[int]], rows: Sequence[int]) -> torch.Tensor:
+        """Append tokens to some rows. Padding is written behind a row's tokens, where the next ones overwrite it."""
+        width = max(map(len, new_ids))
+        ids, columns, positions = [], [], []
+        for row, new in zip(rows, new_ids, strict=True):
+            start, end, pad = self.lengths[row], self.lengths[row] + len(new), width - len(new)
+            ids.append([0] * pad + list(new))
+            columns.append([*range(end, end + pad), *range(start, end)])
+            positions.append([end - 1] * pad + columns[-1][pad:])
+            self.lengths[row] = end
+        places = [self.places[row] for row in rows]
+        together = places == list(range(places[0], places[0] + len(places)))
+        self.plan.places = (
+            slice(places[0], places[0] + len(places)) if together else torch.tensor(places, device=self.model.device)
+        )
+        return self._forward(ids, columns, positions)
+
+    def _forward(self, ids: list[list[int]], columns: list[list[int]], positions: list[list[int]]) -> torch.Tensor:
+        device = self.model.device
+        self.plan.columns_BW = torch.tensor(columns, device=device)
+        self.plan.rows = max(self.plan.rows, max(self.places) + 1)
+        self.plan.end = max(map(max, columns)) + 1
+        columns_C = torch.arange(self.plan.end, device=device)
+        hidden_BWC = columns_C > self.plan.columns_BW[:, :, None]
+        # Additive: a mask of booleans would be made into one in each layer.
+        mask_BWC = torch.zeros(hidden_BWC.shape, dtype=self.model.dtype, device=device)
+        mask_BWC.masked_fill_(hidden_BWC, float("-inf"))
+        logits_B1V = self.model(
+            input_ids=torch.tensor(ids, device=device),
+            position_ids=torch.tensor(positions, device=device),
+            attention_mask=mask_BWC[:, None],
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        last_BV: torch.Tensor = logits_B1V[:, -1].float()
+        return last_BV
+
+    def _gather(self, rows: Sequence[int]) -> None:
+        """Let some rows lie in the first places; rows that lie there in their stead swap with them."""
+        size = len(rows)
+        outside = [row for row in rows if self.places[row] >= size]
+        if not outside:
+            return
+        taken = {self.places[row] for row in rows}
+        free = [place for place in range(size) if place not in taken]
+        row_at = {place: row for row, place in enumerate(self.places)}
+        far = [self.places[row] for row in outside]
+        for row, place in zip(outside, free, strict=True):
+            if place in row_at:
+                self.places[row_at[place]] = self.places[row]
+            self.places[row] = place
+        for layer in self.layers:
+            layer.swap(free, far, max(self.lengths))
+
+
+def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Rows by their number of tokens, so that little of a group is padding and none is too large to be fast."""
+    group: list[int] = []
+    for row in sorted(range(len(sizes)), key=lambda row: -sizes[row]):
+        if group and (sizes[row] * 2 < sizes[group[0]] or (len(group) + 1) * sizes[group[0]] > GROUP_TOKENS):
+            yield sorted(group)
+            group = []
+        group.append(row)
+    yield sorted(group)
+
+
+class _Plan:
+    """Where the next pass writes and reads: the same in all layers."""
+
+    places: slice | torch.Tensor
+    columns_BW: torch.Tensor
+    rows = 0
+    end = 0
+
+
+class _PlacedLayer(DynamicLayer):
+    """A cache layer whose rows have columns of their own; a plan says which are written, and how far is read."""
+
+    def __init__(self, plan: _Plan) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.plan = plan
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys_room, self.values_room = key_states[:0, :, :0], value_states[:0, :, :0]
+        plan = self.plan
+        if plan.rows > self.keys_room.shape[0] or plan.end > self.keys_room.shape[2]:
+            self.keys_room, self.values_room = self._roomier(self.keys_room), self._roomier(self.values_room)
+        places, end = plan.places, plan.end
+        rows_B = (
+            torch.arange(places.start, places.stop, device=key_states.device) if isinstance(places, slice) else places
+        )
+        self.keys_room[rows_B[:, None], :, plan.columns_BW] = key_states.transpose(1, 2)
+        self.values_room[rows_B[:, None], :, plan.columns_BW] = value_states.transpose(1, 2)
+        return self.keys_room[:, :, :end][places], self.values_room[:, :, :end][places]
+
+    def _roomier(self, room_BHCD: torch.Tensor) -> torch.Tensor:
+        rows, heads, columns, width = room_BHCD.shape
+        wider = columns if self.plan.end <= columns else self.plan.end + 128
+        # Zeros: what is masked must be finite, since a weight of 0 times what is none is none.
+        larger = room_BHCD.new_zeros(max(rows, self.plan.rows), heads, wider, width)
+        larger[:rows, :, :columns] = room_BHCD
+        return larger
+
+    def swap(self, some: Sequence[int], others: Sequence[int], end: int) -> None:
+        """Let the rows at two sets of places change places, as far as there are any; none goes further than `end`."""
+        if not self.is_initialized or not self.keys_room.shape[0]:
+            return
+        rows = max(*some, *others) + 1
+        if rows > self.keys_room.shape[0]:
+            self.plan.rows = max(self.plan.rows, rows)
+            self.keys_room, self.values_room = self._roomier(self.keys_room), self._roomier(self.values_room)
+        to, of = [*some, *others], [*others, *some]
+        self.keys_room[to, :, :end] = self.keys_room[of, :, :end]
+        self.values_room[to, :, :end] = self.values_room[of, :, :end]

@@ -1,0 +1,204 @@
+"""Rows without holes, batches that don't fit, and the numbers that must not move; with the embedded model."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from envs import Trajectory, make
+from envs.policies import Context
+from envs.policies.bench import BenchPolicy
+from envs.policies.hf import LocalPolicy, Sampling
+from envs.policies.rows import PackedRows, StepRows
+from envs.rollout import rollout
+from tools import InfrastructureFault
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> LocalPolicy:
+    return LocalPolicy.load("tiny")
+
+
+def of(tiny: LocalPolicy, *, packed: bool = True, **sampling: Any) -> LocalPolicy:
+    tokenizer = tiny.writer.tokenizer
+    return LocalPolicy("tiny", tiny.model, tokenizer, Sampling(**sampling), packed=packed)
+
+
+def tokens_of(trajectories: Sequence[Trajectory]) -> dict[str, list[list[list[int]]]]:
+    return {
+        trajectory.id: [[list(turn.prompt_ids), list(turn.token_ids)] for turn in trajectory.turns]
+        for trajectory in trajectories
+    }
+
+
+def test_rollouts_in_step_are_those_of_the_published_figures(tiny: LocalPolicy) -> None:
+    """The digest changes with the shipped model, and with nothing else."""
+    trajectories = list(rollout(tiny, "store-v0", range(8), batch=4))
+    tokens = [[key, turns] for key, turns in tokens_of(trajectories).items()]
+    assert hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16] == "be964cd9b4b57dc6"
+    logprobs = [logprob for trajectory in trajectories for turn in trajectory.turns for logprob in turn.logprobs]
+    assert len(logprobs) == 732
+    assert sum(logprobs) == pytest.approx(-32.733063, abs=1e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_packed_rows_give_the_same_tokens(tiny: LocalPolicy, batch: int) -> None:
+    plain, packed = (list(rollout(policy, "store-v0", range(5), batch=batch)) for policy in (tiny, of(tiny)))
+    assert tokens_of(plain) == tokens_of(packed)
+    scored = {trajectory.id: trajectory.turns for trajectory in plain}
+    for trajectory in packed:
+        for turn, expected in zip(trajectory.turns, scored[trajectory.id], strict=True):
+            assert turn.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+
+
+def opened(seed: int) -> Context:
+    env = make("store-v0", split="test")
+    opening, info = env.reset(seed=seed)
+    return Context(env=env, messages=[*opening], tools=info["tools"], rng=Random(seed))
+
+
+def take_turn(policy: LocalPolicy, contexts: Sequence[Context]) -> None:
+    for context, reply in zip(contexts, policy.act(contexts), strict=True):
+        assert reply.turn is not None
+        context.turns.append(reply.turn)
+        results = context.env.step(reply.message)[0]
+        context.messages += [reply.message, *(results or [{"role": "user", "content": "Are you sure?"}])]
+
+
+def close(contexts: Sequence[Context]) -> None:
+    for context in contexts:
+        context.env.close()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_contexts_leave_and_join_at_any_turn(tiny: LocalPolicy, packed: bool) -> None:
+    policy = of(tiny, packed=packed, max_new_tokens=24)
+    contexts = [opened(seed) for seed in range(6)]
+    for present in ([0, 1, 2], [2, 0, 3], [3, 4, 5, 2], [5], [1, 5, 0]):
+        take_turn(policy, [contexts[number] for number in present])
+    alone = [opened(seed) for seed in range(6)]
+    for context, other in zip(alone, contexts, strict=True):
+        for _ in other.turns:
+            take_turn(policy, [context])
+        assert [turn.token_ids for turn in context.turns] == [turn.token_ids for turn in other.turns]
+        assert [turn.prompt_ids for turn in context.turns] == [turn.prompt_ids for turn in other.turns]
+    close([*contexts, *alone])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("lengths", [(3, 40), (40, 3), (3, 40, 9, 300, 2, 90), (90, 40, 20)])
+def test_logits_come_in_the_rows_order(tiny: LocalPolicy, lengths: Sequence[int]) -> None:
+    prompts = [[2, *range(10, 10 + length)] for length in lengths]
+    packed, step = PackedRows(tiny.model, prompts), StepRows(tiny.model, prompts)
+    assert torch.allclose(packed.prefill(prompts), step.prefill(prompts), atol=1e-3)
+
+
+@torch.inference_mode()
+def test_finished_rows_take_no_part_and_keep_their_columns(tiny: LocalPolicy) -> None:
+    """Rows are left out in an order that makes others move; a row that comes back has what it had."""
+    prompts = [[2, *range(10, 10 + length)] for length in (3, 9, 1, 30, 12, 5)]
+    keys = [object() for _ in prompts]
+    packed, step = PackedRows(tiny.model, keys), StepRows(tiny.model, keys)
+    assert torch.allclose(packed.prefill(prompts), step.prefill(prompts), atol=1e-3)
+    widths = []
+    forward = tiny.model.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        widths.append(len(kwargs["input_ids"]))
+        return forward(*args, **kwargs)
+
+    for rows in ([0, 1, 2, 3, 4, 5], [1, 3, 4, 5], [4, 5], [5]):
+        tokens = [40 + row for row in rows]
+        tiny.model.forward = watched
+        first = packed.append(tokens, rows)
+        tiny.model.forward = forward
+        assert torch.allclose(first, step.append(tokens, rows), atol=1e-3)
+    assert widths == [6, 6, 2, 1]
+    more = [[7], [8, 9], [10], [11], [12, 13, 14], [15]]
+    assert torch.allclose(packed.prefill(more), step.prefill(more), atol=1e-3)
+    assert packed.lengths == step.lengths
+
+
+class Narrow(LocalPolicy):
+    """Has no memory for more than so many rows."""
+
+    room = 2
+
+    def _together(self, contexts: Any, heard: Any) -> Any:
+        if len(contexts) > self.room:
+            contexts[0].rng.random()
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: ...")
+        return super()._together(contexts, heard)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_out_of_memory_makes_the_batch_smaller_and_is_said_once(
+    tiny: LocalPolicy, packed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = Narrow("narrow", tiny.model, tiny.writer.tokenizer, packed=packed)
+    with caplog.at_level(logging.WARNING):
+        narrow = list(rollout(policy, "store-v0", range(6), batch=5))
+    assert tokens_of(narrow) == tokens_of(list(rollout(tiny, "store-v0", range(6), batch=5)))
+    assert [record.getMessage() for record in caplog.records] == [
+        "narrow: out of memory; going on with a batch of 3 or less"
+    ]
+    assert policy.largest_batch == 2
+
+
+def test_a_conversation_that_fits_nowhere_is_a_fault_and_another_error_is_none(
+    tiny: LocalPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Narrow("narrow", tiny.model, tiny.writer.tokenizer)
+    monkeypatch.setattr(policy, "room", 0)
+    (trajectory,) = rollout(policy, "store-v0", [0])
+    assert trajectory.stop_reason == "infrastructure_fault"
+    assert "out of memory with a single conversation" in trajectory.fault
+    context = opened(0)
+    with pytest.raises(InfrastructureFault):
+        policy.act([context])
+    monkeypatch.setattr(LocalPolicy, "_sample", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        of(tiny).act([context])
+    close([context])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_context_without_room_ends_its_own_episode(
+    tiny: LocalPolicy, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = of(tiny, packed=packed)
+    contexts = [opened(seed) for seed in range(4)]
+    lengths = sorted(len(tiny.writer.first(context.messages, context.tools)) for context in contexts)
+    monkeypatch.setattr(policy, "longest", lengths[1])
+    replies = policy.act(contexts)
+    assert sum(reply.turn is None for reply in replies) == 3
+    for reply in replies:
+        assert reply.cut or reply.turn is not None
+        if reply.turn is None:
+            assert reply.message == {"role": "assistant", "content": ""}
+            assert reply.context_tokens >= lengths[1]
+    stops = {trajectory.stop_reason for trajectory in rollout(policy, "store-v0", range(4))}
+    assert stops == {"token_limit"}
+    close(contexts)
+
+
+def test_the_benchmark_measures_all_ways_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    BenchPolicy(n=2, batch=2, repeats=1, json=True)()
+    record = json.loads(capsys.readouterr().out)
+    assert min(record["tokens_per_s"], record["generate_tokens_per_s"], record["in_step_tokens_per_s"]) > 0
+    assert 0 < record["outside_model_share"] < 1
+    BenchPolicy(n=1, batch=1, repeats=1)()
+    assert "generate, first prompts" in capsys.readouterr().out
