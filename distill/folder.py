@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -29,6 +28,7 @@ import torch
 
 from distill.config import Config
 from envs import Archive, Trajectory, read_records, read_trajectories
+from envs.manifest import commit
 from tools.command import InputError
 
 PER_ROUND = ("findings", "corrections", "metrics")
@@ -201,15 +201,3 @@ def options(config: Config) -> Iterable[str]:
             yield f"--{option}"
             if given is not True:
                 yield str(given)
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with a plus sign where files differ from it; None outside of one."""
-    folder = Path(__file__).parent
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=folder, capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return said.stdout.strip() or None
