@@ -35,16 +35,17 @@ def load_model(path: str | Path) -> tuple[Any, Any]:
     folder = Path(path)
     if (folder / "adapter_config.json").is_file():
         return _with_adapter(folder)
+    return _base(path, path)
+
+
+def _base(path: str | Path, tokenizer_path: str | Path) -> tuple[Any, Any]:
+    folder = Path(path)
     known = (folder / "config.json").is_file()
     if not known and (folder.exists() or not _HUB_NAME.fullmatch(str(path))):
         what = "it has no config.json" if folder.is_dir() else "there is none"
         raise InputError(
             f"{path} is no model folder: {what} (give 'tiny', a Hugging Face checkpoint or a LoRA adapter)"
         )
-    return _base(path, path)
-
-
-def _base(path: str | Path, tokenizer_path: str | Path) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
