@@ -74,6 +74,7 @@ class Episode:
         self.start = start
         self.began = time.monotonic()
         self.errors_in_row = self.tokens = 0
+        self.token_exact = True
         self.later: list[dict[str, object]] = []
         self.tools_from: dict[str, int] = {}
         self.task: dict[str, Any] = {"seed": start.seed, "split": start.split}
@@ -93,7 +94,10 @@ class Episode:
 
     def take(self, reply: Reply) -> Trajectory | None:
         """Take a turn; the trajectory if it was the last one."""
+        if reply.too_long:
+            return self.too_long()
         context = self.context
+        self.token_exact &= reply.token_exact
         if reply.turn is not None:
             context.turns.append(reply.turn)
         context.messages.append(reply.message)
@@ -176,7 +180,7 @@ class Episode:
             reward=reward,
             success=success,
             stop_reason=stop_reason,
-            token_exact=bool(turns) and len(turns) == said,
+            token_exact=self.token_exact and bool(turns) and len(turns) == said,
             tools_from=self.tools_from,
             fault=fault,
         )

@@ -110,30 +110,38 @@ def _starts(
 
 
 def _in_batches(policy: Policy | AsyncPolicy, starts: Iterator[Start], batch: int) -> Iterator[Trajectory]:
+    """Episodes of a batch go on in step. A policy that lets contexts join (`joins`) gets the next one for each that has
+    ended; with another, the next batch begins when all have."""
     if not isinstance(policy, Policy):
         raise TypeError(f"{policy.name} is no policy: it has neither act nor a coroutine reply")
-    size = min(batch, getattr(policy, "largest_batch", batch))
-    while chunk := list(islice(starts, size)):
-        episodes = [Episode(start) for start in chunk]
-        yield from (episode.ended for episode in episodes if episode.ended)
-        yield from _batch(policy, [episode for episode in episodes if not episode.ended])
-
-
-def _batch(policy: Policy, episodes: list[Episode]) -> Iterator[Trajectory]:
+    joins = getattr(policy, "joins", False)
+    episodes: list[Episode] = []
     try:
-        while episodes:
-            try:
-                replies = policy.act([episode.context for episode in episodes])
-            except FAULTS as error:
-                yield from [episode.fault(error) for episode in episodes]
-                return
-            for episode, reply in zip(episodes, replies, strict=True):
-                if trajectory := episode.take(reply):
-                    yield trajectory
+        while True:
+            if joins or not episodes:
+                size = min(batch, getattr(policy, "largest_batch", batch))
+                begun = [Episode(start) for start in islice(starts, max(0, size - len(episodes)))]
+                if not begun and not episodes:
+                    return
+                yield from (episode.ended for episode in begun if episode.ended)
+                episodes += [episode for episode in begun if not episode.ended]
+            yield from _turn(policy, episodes)
             episodes = [episode for episode in episodes if not episode.ended]
     finally:
         for episode in episodes:
             episode.close()
+
+
+def _turn(policy: Policy, episodes: list[Episode]) -> Iterator[Trajectory]:
+    """One turn of each; the trajectories of those that it ended."""
+    try:
+        replies = policy.act([episode.context for episode in episodes]) if episodes else []
+    except FAULTS as error:
+        yield from [episode.fault(error) for episode in episodes]
+        return
+    for episode, reply in zip(episodes, replies, strict=True):
+        if trajectory := episode.take(reply):
+            yield trajectory
 
 
 async def _in_thread(trajectories: Iterator[Trajectory]) -> AsyncGenerator[Trajectory, None]:

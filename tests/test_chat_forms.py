@@ -161,6 +161,7 @@ def test_whole_episodes_of_another_family(llama: Path) -> None:
     for trajectory in rollout(policy, "store-v0", range(2)):
         assert trajectory.turns
         assert not trajectory.fault
+        assert trajectory.token_exact == (len(trajectory.turns) == 1)
 
 
 def test_a_splice_is_what_the_template_says(llama: Path) -> None:

@@ -77,7 +77,7 @@ def _local(path: str, temperature: float) -> Policy:
     from envs.policies.hf import LocalPolicy, Sampling
 
     shown = path if temperature == 1 else f"{path}@{temperature:g}"
-    return LocalPolicy.load(path, name=shown, sampling=Sampling(temperature=temperature))
+    return LocalPolicy.load(path, name=shown, sampling=Sampling(temperature=temperature), packed=True)
 
 
 def _habitual(name: str) -> Policy:

@@ -47,12 +47,16 @@ class Reply:
     """An assistant message; `turn` has its tokens where the policy knows them. `cut`: it met a limit, not its end.
 
     `context_tokens` counts the tokens of the conversation with this message, where only their number is known.
+    `token_exact` is False where what came before the turn was spliced in, and is not exactly the model's chat form.
+    `too_long`: the model had no room for a turn, so that there is none, and the episode ends at its token limit.
     """
 
     message: Message
     turn: Turn | None = None
     cut: bool = False
     context_tokens: int = 0
+    token_exact: bool = True
+    too_long: bool = False
 
 
 @runtime_checkable

@@ -92,10 +92,11 @@ class LocalPolicy:
     def act(self, contexts: Sequence[Context]) -> list[Reply]:
         """Sample each context's next turn.
 
-        A context that has no room for another token gets an empty reply that is `cut`. Raises InfrastructureFault where
-        a single context does not fit into memory.
+        A context that has no room for another token gets an empty reply that is `too_long`. Raises InfrastructureFault
+        where a single context does not fit into memory.
         """
-        heard = [self._heard(context) for context in contexts]
+        extended = [self._heard(context) for context in contexts]
+        heard = [new for new, _ in extended]
         going = [
             number
             for number, (context, new) in enumerate(zip(contexts, heard, strict=True))
@@ -104,8 +105,8 @@ class LocalPolicy:
         sampled = self._sample_after([contexts[number] for number in going], [heard[number] for number in going])
         turns = dict(zip(going, sampled, strict=True))
         return [
-            self._reply(context, new, turns.get(number))
-            for number, (context, new) in enumerate(zip(contexts, heard, strict=True))
+            self._reply(context, new, exact, turns.get(number))
+            for number, (context, (new, exact)) in enumerate(zip(contexts, extended, strict=True))
         ]
 
     @torch.inference_mode()
@@ -114,12 +115,13 @@ class LocalPolicy:
         rows = self._new_rows(prompts)
         return [sampled.token_ids for sampled in self._sample(rows, rows.prefill(prompts), rngs)]
 
-    def _heard(self, context: Context) -> list[int]:
-        """The tokens of what came after the context's last turn; the whole prompt where there is none."""
+    def _heard(self, context: Context) -> tuple[list[int], bool]:
+        """The tokens of what came after the context's last turn, or the whole prompt where there is none; and whether
+        they are exactly the model's chat form."""
         if not context.turns:
-            return self.writer.first(context.messages, context.tools)
+            return self.writer.first(context.messages, context.tools), True
         last = context.turns[-1]
-        return self.writer.extension(last.prompt_ids, last.token_ids, context.messages[last.message_index + 1 :])
+        return self.writer.extend(last.prompt_ids, last.token_ids, context.messages[last.message_index + 1 :])
 
     def _new_rows(self, keys: Sequence[object]) -> Rows:
         return PackedRows(self.model, keys) if self.packed else StepRows(self.model, keys)
@@ -194,10 +196,9 @@ class LocalPolicy:
         tokens: list[int] = tokens_R1[:, 0].tolist()
         return tokens, scores
 
-    def _reply(self, context: Context, heard: list[int], sampled: _Sampled | None) -> Reply:
+    def _reply(self, context: Context, heard: list[int], exact: bool, sampled: _Sampled | None) -> Reply:
         if sampled is None:
-            empty = {"role": "assistant", "content": ""}
-            return Reply(message=empty, cut=True, context_tokens=_length(context) + len(heard))
+            return Reply(message={"role": "assistant", "content": ""}, cut=True, too_long=True)
         tokens = sampled.token_ids
         message = self.writer.parse(tokens, f"call_{len(context.turns)}", prompt_ids=heard)
         turn = Turn(
@@ -207,7 +208,7 @@ class LocalPolicy:
             logprobs=sampled.logprobs,
             raw=self.writer.decode(tokens),
         )
-        return Reply(message=message, turn=turn, cut=tokens[-1] not in self.writer.stop_ids)
+        return Reply(message=message, turn=turn, cut=tokens[-1] not in self.writer.stop_ids, token_exact=exact)
 
 
 def _ids(context: Context) -> list[int]:
