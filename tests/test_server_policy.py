@@ -67,13 +67,16 @@ def completion(message: Mapping[str, Any], *, finish: str = "stop", model: str =
 
 
 class ChatServer:
-    """Speaks HTTP/1.1 and OpenAI's chat completions, at `url`."""
+    """Speaks HTTP/1.1 and OpenAI's chat completions, at `url`. Nobody is answered before `waits_for` are in flight."""
 
-    def __init__(self, plan: Plan = lambda asked: None, *, world: str = WORLD, tasks: int = TASKS) -> None:
+    def __init__(
+        self, plan: Plan = lambda asked: None, *, world: str = WORLD, tasks: int = TASKS, waits_for: int = 0
+    ) -> None:
         self.plan, self.world = plan, world
         self.asked: list[Asked] = []
         self.before: Counter[tuple[int, int, int]] = Counter()
         self.in_flight = self.most_in_flight = 0
+        self.waits_for, self.enough = waits_for, asyncio.Event()
         self.seeds = {}
         env = make(world, split="test")
         for seed in range(tasks):
@@ -88,7 +91,10 @@ class ChatServer:
                 assert head[0].startswith("POST /v1/chat/completions ")
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
+                if self.in_flight >= self.waits_for:
+                    self.enough.set()
                 try:
+                    await self.enough.wait()
                     if not await self.send(self.answer(body, headers), writer):
                         return
                 finally:
@@ -439,7 +445,8 @@ def test_the_synchronous_form_works_on_an_event_loop_too() -> None:
 
 
 def test_hundreds_of_episodes_are_in_flight() -> None:
-    with served(server := ChatServer(lambda asked: Bytes(body=completion({"content": "Done."}).body, late=1.0))) as url:
+    done = completion({"content": "Done."})
+    with served(server := ChatServer(lambda asked: done, waits_for=201)) as url:
         policy = policy_at(url, ServerOptions(concurrency=400))
         trajectories = run(policy, range(TASKS), n=15, concurrency=400)
     assert stops(trajectories) == {"answered": 15 * TASKS}
