@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from envs.trajectory import Trajectory
 from tools.command import InputError
 
@@ -25,7 +27,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = decoded(line)
             except (ValueError, RecursionError) as error:
                 if line.startswith(b"{") and not line.endswith(b"\n"):
                     return  # being written at this moment, or cut off by a crash
@@ -33,6 +35,52 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(record, dict):
                 raise InputError(f"{path}:{number} is no JSON object: remove or repair that line")
             yield record
+
+
+_PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WHOLE = msgspec.json.Decoder()
+
+
+class _SharedTools:
+    """Lists of tools by their text, up to so many bytes: on a file whose every line has its own, memory stays flat."""
+
+    MAX_BYTES = 16_000_000
+
+    def __init__(self) -> None:
+        self.lists: dict[bytes, Any] = {}
+        self.size = 0
+
+    def decoded(self, text: bytes) -> Any:
+        tools = self.lists.get(text)
+        if tools is None:
+            tools = _WHOLE.decode(text)
+            self.size += len(text)
+            if self.size > self.MAX_BYTES:
+                self.lists, self.size = {}, len(text)
+            self.lists[text] = tools
+        return tools
+
+
+_SHARED = _SharedTools()
+
+
+def decoded(line: bytes) -> Any:
+    """A line of JSON, in about a third of the time that `json` takes.
+
+    Trajectories of one world say the same tools over and over. Lines whose `tools` are the same text get the very same
+    list, which must not be changed; whoever compiles tools can tell by its identity that they are known.
+    What msgspec doesn't take (NaN, a lone surrogate, a byte order mark, what is no JSON) goes to `json`, which has the
+    last word and raises ValueError or RecursionError.
+    """
+    try:
+        parts = _PARTS.decode(line)
+        record = {
+            name: _SHARED.decoded(bytes(part)) if name == "tools" else _WHOLE.decode(part)
+            for name, part in parts.items()
+        }
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return json.loads(line)
+    return record
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:

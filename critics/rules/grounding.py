@@ -1,0 +1,94 @@
+"""A rule that guesses: the value of an argument `..._id` that no message before said."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from critics.attempt import Attempt
+from critics.finding import WARNING, Finding, content_of
+from critics.reading import Reading
+from critics.rules.registry import rule
+from critics.spans import json_path
+from tools import ErrorCode, Violation
+
+
+@rule(ErrorCode.UNGROUNDED_VALUE)
+def ungrounded_value(reading: Reading) -> Iterator[Finding]:
+    """An id that nobody said.
+
+    An error's text proves nothing, since it says back what came; an id that a call succeeded with is known from then
+    on, and so is one that the tool's schema has as a default or a choice.
+    """
+    said: _Said | None = None
+    for attempt in reading.attempts:
+        for path, value in _ids(attempt.arguments):
+            said = said or _Said(reading)
+            if not said.before(attempt, str(value)) and not _is_default(reading, attempt, path, value):
+                expected = "a value that the request or a result says"
+                code = ErrorCode.UNGROUNDED_VALUE
+                violation = Violation(code=code, path=path, expected=expected, came=value)
+                yield reading.at_violation(attempt, violation, WARNING)
+
+
+class _Said:
+    """What a trajectory has said up to a message, looked up as text where that is enough, else word by word."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
+        self.texts = [
+            "" if message.get("is_error") or id(message) in refused else content_of(message)
+            for message in reading.trajectory.messages
+        ]
+        self.words: set[str] = set()
+        self.upto = 0
+
+    def before(self, attempt: Attempt, value: str) -> bool:
+        """Whether all words of a value were said before the turn of a call."""
+        index = attempt.message_index
+        plainly = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+        if any(value in text and plainly.search(text) for text in self.texts[:index]):
+            return True
+        for place in range(self.upto, index):
+            self.words.update(_words(self.texts[place], loosely=True))
+            for earlier in self.reading.calling.get(place, ()):
+                if earlier.succeeded:
+                    self.words.update(_words(earlier.call.arguments, loosely=True))
+        self.upto = max(self.upto, index)
+        return self.words.issuperset(_words(value))
+
+
+def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
+    """Every string or number under a name that ends in `_id`, nested too, with its path."""
+    pending: list[tuple[str, Any]] = [("$", arguments)]
+    while pending:
+        path, value = pending.pop()
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in members:
+            if isinstance(part, (dict, list)):
+                pending.append((json_path(path, key), part))
+            elif _is_id(key, part):
+                yield json_path(path, key), part
+
+
+def _is_id(name: str | int, value: Any) -> bool:
+    named_so = isinstance(name, str) and name.endswith("_id")
+    return named_so and isinstance(value, (str, int)) and not isinstance(value, bool)
+
+
+def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
+    """The words of a text. Read loosely, `order12` also says `12`, and an escape in JSON (`\\n`) parts two words."""
+    if not loosely:
+        return iter(re.findall(r"\w+", text.casefold()))
+    plain = re.sub(r"\\+[bfnrt]", " ", text.casefold())
+    return (word for found in re.finditer(r"\w+", plain) for word in (found[0], *re.findall(r"\d+", found[0])))
+
+
+def _is_default(reading: Reading, attempt: Attempt, path: str, value: str | int) -> bool:
+    """Whether the tool's own schema says the value."""
+    tool = reading.offered.get(attempt.call.name)
+    properties = tool.parameters.get("properties") if tool else None
+    part = properties.get(path.removeprefix("$.")) if isinstance(properties, Mapping) else None
+    if not isinstance(part, Mapping):
+        return False
+    return value in (part.get("default"), part.get("const"), *(part.get("enum") or ()))
