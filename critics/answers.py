@@ -34,12 +34,12 @@ class Answer(Enum):
 ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
 
 _NO_ERROR = re.compile(
-    r"""\\*["']?(?:is_?error|error|errors|error_?message|failed)\\*["']?\s*[:=]\s*"""
+    r"""(?:is_?error|errors?|error_?message|failed)\\*["']?\s*[:=]\s*"""
     r"""(?:false|null|none|\\*""\\*|\\*''\\*|""|''|\[\]|\{\}|0\b)"""
 )
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
-_FLAG = re.compile(r"""\\*["']?is_?error\\*["']?\s*[:=]\s*true""")
+_FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
 _ERROR = re.compile(
     r"""^(?:\W|text|content|meta|none|null|type|result|tool|output|=)*"""
     r"""(?:\w+\.)*\w*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
@@ -50,7 +50,6 @@ _FAULT = re.compile(
     r"|econn|enotfound|network error|temporarily|service unavailable|bad gateway|internal[ _](?:server[ _])?error"
     r"|(?:status(?:[ _]code)?|http|code)\W{0,3}(?:429|5\d\d)\b|overloaded|out of memory|cannot connect|unreachable"
 )
-BEGINNINGS = ("error", "fail", "exception", "traceback", "invalid ", "unknown ", "unexpected ", "missing ", "no such ")
 REFUSING = (
     "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",
     "not exist", "not available", "unavailable", "unsupported", "not supported", "undefined", "not defined",
@@ -68,7 +67,7 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
         return Answer.NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
     ends = _ends(result)
-    if not flagged and not any(word in ends for word in BEGINNINGS):
+    if not flagged and not _may_be_error(ends):
         return Answer.NO_ERROR if ends.strip() else Answer.NONE
     flagged = flagged or _FLAG.search(ends) is not None
     plain = _NO_ERROR.sub("", ends)
@@ -77,6 +76,21 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     if not ends.startswith('{"errors"') and _FAULT.search(plain):  # what our own worlds refuse is no fault of theirs
         return Answer.FAULT
     return Answer.FLAGGED if flagged else Answer.ERROR
+
+
+def _may_be_error(ends: str) -> bool:
+    """Whether any word is there that an error begins with; asked of every answer, so it is written out."""
+    return (
+        "error" in ends
+        or "fail" in ends
+        or "invalid " in ends
+        or "unknown " in ends
+        or "unexpected " in ends
+        or "missing " in ends
+        or "no such " in ends
+        or "exception" in ends
+        or "traceback" in ends
+    )
 
 
 def refuses(result: Mapping[str, Any]) -> bool:
@@ -92,6 +106,7 @@ def _ends(result: Mapping[str, Any]) -> str:
     content = result.get("content")
     text = content if type(content) is str else content_of(dict(result))
     ends = text.lower() if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}".lower()
-    for flag in _FLAGS_OF_SUCCESS:
-        ends = ends.replace(flag, "")
+    if "error" in ends:
+        for flag in _FLAGS_OF_SUCCESS:
+            ends = ends.replace(flag, "")
     return ends

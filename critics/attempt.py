@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from critics.answers import ERRORS, Answer, answer_of, refuses
 from critics.finding import NAME_CODES, content_of
+from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
 from envs import Message
 from tools import ToolCall, Violation
@@ -20,11 +21,13 @@ WORDS = 1_000
 class Attempt:
     """One tool call, with what is wrong with it and the message that answered it.
 
-    What takes time and is rarely asked for is found when it is: the place in the text, the answer's meaning, and `key`,
-    which is equal for calls that ask for the same, however their JSON is spaced and ordered.
+    What takes time and is rarely asked for is found when it is: the place in the text, what the answer's words mean,
+    and `key`, which is equal for calls that ask for the same, however their JSON is spaced and ordered.
     """
 
-    __slots__ = ("_answer", "_key", "_wording", "arguments", "call", "call_index", "message_index", "result",
+    __slots__ = ("_key",
+        "_place", "_wording", "answer",
+        "arguments", "call", "call_index", "message_index", "result",
                  "siblings", "violations")  # fmt: skip
 
     def __init__(
@@ -41,15 +44,16 @@ class Attempt:
         self.call = siblings[call_index]
         self.arguments, self.violations = checked
         self.result = result
-        self._answer: Answer | None = None
+        self.answer = answer_of(result)
+        self._place: CallPlace | None = None
         self._key: tuple[str, str] | None = None
         self._wording: Wording | Literal[False] | None = False
 
-    @property
-    def answer(self) -> Answer:
-        if self._answer is None:
-            self._answer = answer_of(self.result)
-        return self._answer
+    def place(self, raw: str | None) -> CallPlace:
+        """Where it stands in its turn's raw text, or in its own strings where that is not known."""
+        if self._place is None:
+            self._place = places(self.siblings, raw)[self.call_index]
+        return self._place
 
     @property
     def key(self) -> tuple[str, str]:

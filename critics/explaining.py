@@ -10,11 +10,11 @@ from tools import ErrorCode, ToolCall, Violation
 
 def explained(call: ToolCall, violation: Violation) -> str:
     """What was expected and what came, in one sentence."""
-    came = _shown(violation.came)
     allowed = ", ".join(map(str, violation.allowed))
     match violation.code:
         case code if code in NAME_CODES:
-            return f"expected one of the available tools ({allowed}), came {came}{_leaked(call.name, violation)}"
+            leaked = _leaked(call.name, violation)
+            return f"expected one of the available tools ({allowed}), came {_shown(violation.came)}{leaked}"
         case ErrorCode.MISSING_ARGUMENT:
             return f"{call.name}: {violation.path} is required ({violation.expected}) and absent"
         case ErrorCode.UNEXPECTED_ARGUMENT:
@@ -22,8 +22,9 @@ def explained(call: ToolCall, violation: Violation) -> str:
         case ErrorCode.DOMAIN_REJECTION:
             return f"{call.name} was refused: {violation.expected}"
         case ErrorCode.INVALID_VALUE if violation.allowed:
-            return f"{call.name}: {violation.path} must be one of {allowed}, came {came}"
+            return f"{call.name}: {violation.path} must be one of {allowed}, came {_shown(violation.came)}"
         case _:
+            came = _shown(violation.came)
             return f"{call.name or 'a call'}: {violation.path}: expected {violation.expected}, came {came}"
 
 
@@ -31,9 +32,8 @@ def _leaked(name: str, violation: Violation) -> str:
     leak = leak_in(name, violation.allowed)
     if leak is None:
         return ""
-    return f": the template's token {leak.token} leaked into the name" + (
-        f", {leak.meant} was meant" if leak.meant else ""
-    )
+    meant = f", {leak.meant} was meant" if leak.meant else ""
+    return f": the template's token {leak.token} leaked into the name{meant}"
 
 
 def _shown(value: Any, limit: int = 120) -> str:

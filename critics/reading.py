@@ -12,7 +12,7 @@ from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
 from critics.hints import hint_for
-from critics.spans import CallPlace, Span, places
+from critics.spans import Span
 from critics.wording import wording_of
 from envs import Message, Trajectory
 from tools import ErrorCode, Tool, ToolCall, Violation, check_call
@@ -48,10 +48,6 @@ class Reading:
             return raw or ""
         return content_of(messages[message_index])
 
-    def place(self, attempt: Attempt) -> CallPlace:
-        """Where a call stands in its turn's text."""
-        return places(attempt.siblings, self.raws.get(attempt.message_index))[attempt.call_index]
-
     def at_violation(
         self,
         attempt: Attempt,
@@ -67,7 +63,7 @@ class Reading:
             message_index=attempt.message_index,
             call_index=attempt.call_index,
             path=violation.path,
-            span=self.place(attempt).of(violation),
+            span=attempt.place(self.raws.get(attempt.message_index)).of(violation),
             explanation=said or explained(attempt.call, violation),
             hint=hint or hint_for(violation, attempt.call.name),
             confidence=confidence,
@@ -175,11 +171,13 @@ def _calls(message: Message) -> list[ToolCall]:
 
 
 def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(parts, (list, tuple)) or not all(
-        type(part) is dict or isinstance(part, Mapping) for part in parts
-    ):
+    if not isinstance(parts, (list, tuple)) or any(map(_is_no_object, parts)):
         raise ValueError(f"expected {what} to be a list of objects in OpenAI's form, came {str(parts)[:80]}")
     return parts
+
+
+def _is_no_object(part: Any) -> bool:
+    return type(part) is not dict and not isinstance(part, Mapping)
 
 
 def _results(

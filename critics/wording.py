@@ -29,8 +29,8 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
         ("in", r"(?:invalid|nonexistent|hallucinated) " + _KIND),
         (
             "not ",
-            r"(?:function|tool|action)(?: name)?:? \W{0,2}(?!(?:response|call|result|output|use)\b)[\w.:<>|-]{1,80}\W{0,2} "
-            r"(?:is |was )?(?:not (?:found|defined|available|recognized|registered|supported|exist)|does not exist)",
+            r"(?:function|tool|action)(?: name)?:? \W{0,2}(?!(?:response|call|result|output|use)\b)"
+            r"[\w.:<>|-]{1,80}\W{0,2} (?:is |was )?(?:not (?:found|defined|available|recognized|registered|supported|exist)|does not exist)",
         ),
         ("not ", r"(?:function|tool|action) (?:is )?(?:not (?:found|available|registered)|does not exist)"),
         ("n't exist", r"(?:function|tool|action)(?: name)? \W{0,2}[\w.:<>|-]{1,80}\W{0,2} doesn't exist"),
@@ -71,7 +71,8 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
         ("unterminated", r"unterminated string"),
         (
             "arguments",
-            r"(?:could not|failed to|unable to|cannot) (?:parse|decode)(?: the)?(?: tool| function)?(?: call)? arguments",
+            r"(?:could not|failed to|unable to|cannot) (?:parse|decode)(?: the)?(?: (?:tool|function))?(?: call)?"
+            r" arguments",
         ),
     ),
     ErrorCode.WRONG_TYPE: (

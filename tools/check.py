@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+import msgspec
 from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
@@ -177,11 +178,10 @@ def _parsed(text: str) -> Any:
     """JSON of arguments; no text at all stands for none. Raises ValueError or RecursionError for what is no JSON."""
     if len(text) > MAX_ARGUMENTS:
         raise ValueError(f"of at most {MAX_ARGUMENTS} characters")
-    if text.startswith("{"):
-        value, end = _DECODER.raw_decode(text)
-        if end == len(text):
-            return value
-    return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
+    try:
+        return _decode(text or "{}")
+    except (ValueError, RecursionError):  # `json` says what is wrong, and takes a lone surrogate's escape
+        return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name: str) -> None:
@@ -196,4 +196,4 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_decode = msgspec.json.Decoder().decode

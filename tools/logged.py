@@ -92,7 +92,7 @@ def logged_tools(specs: Sequence[Mapping[str, Any]]) -> LoggedTools:
     """The tools of a trajectory. Trajectories that share their list (as a file's reader makes them do) share these;
     so the list must not be changed in place."""
     known = _READ.get(id(specs))
-    if known is not None and known[0] is specs :
+    if known is not None and known[0] is specs:
         return known[1]
     tools = LoggedTools(specs)
     _READ[id(specs)] = specs, tools
