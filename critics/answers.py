@@ -35,14 +35,16 @@ ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
 
 _NO_ERROR = re.compile(
     r"""(?:is_?error|errors?|error_?message|failed)\\*["']?\s*[:=]\s*"""
-    r"""(?:false|null|none|\\*""\\*|\\*''\\*|""|''|\[\]|\{\}|0\b)"""
+    r"""(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
 )
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
 _FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
+_WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
+WRAPPING = 240
+"""An MCP result that was printed whole has its text so far from its beginning, at most."""
 _ERROR = re.compile(
-    r"""^(?:\W|text|content|meta|none|null|type|result|tool|output|=)*"""
-    r"""(?:\w+\.)*\w*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""\W*[\w.]*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
 )
 _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
 _FAULT = re.compile(
@@ -71,11 +73,17 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
         return Answer.NO_ERROR if ends.strip() else Answer.NONE
     flagged = flagged or _FLAG.search(ends) is not None
     plain = _NO_ERROR.sub("", ends)
-    if not flagged and not _ERROR.match(plain) and not _ERROR_KEY.match(plain):
+    if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
         return Answer.NO_ERROR
     if not ends.startswith('{"errors"') and _FAULT.search(plain):  # what our own worlds refuse is no fault of theirs
         return Answer.FAULT
     return Answer.FLAGGED if flagged else Answer.ERROR
+
+
+def _beginning(ends: str) -> int:
+    """Where the text itself begins, inside what a program has wrapped it in."""
+    begins = [match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)]
+    return begins[-1] if begins else 0
 
 
 def _may_be_error(ends: str) -> bool:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from critics.answers import ERRORS, Answer, answer_of, refuses
+from critics.answers import Answer, answer_of, refuses
 from critics.finding import NAME_CODES, content_of
 from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
@@ -74,7 +74,7 @@ class Attempt:
     @property
     def refused(self) -> bool:
         """Whether the environment answered with an error that is not its own fault."""
-        return self.answer in ERRORS
+        return self.answer is Answer.FLAGGED or self.answer is Answer.ERROR
 
     @property
     def wording(self) -> Wording | None:
@@ -94,6 +94,8 @@ class Attempt:
 
     @property
     def succeeded(self) -> bool:
+        if self.answer is Answer.NO_ERROR and not self.violations:
+            return True
         return self.result is not None and self.answer is not Answer.FAULT and not self.failed
 
 

@@ -3,7 +3,7 @@
 Left out: what is an error and what isn't (`critics.rules`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ from tools.logged import LoggedTools, logged_tools
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A trajectory as rules see it. `calling` has the attempts of each turn that calls, `suspects` those that the
+    """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
+    user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
     schema has something against or that were answered with an error. `strays` are tool results for calls that nobody
     made: (turn, result) by message.
     """
@@ -29,9 +30,11 @@ class Reading:
     trajectory: Trajectory
     offered: Mapping[str, Tool]
     turns: Sequence[int]
+    users: Sequence[int]
     raws: Mapping[int, str]
     attempts: Sequence[Attempt]
     calling: Mapping[int, Sequence[Attempt]]
+    answers: Sequence[int]
     suspects: Sequence[Attempt]
     strays: Sequence[tuple[int, int]] = field(default=())
 
@@ -96,25 +99,25 @@ class Reading:
 def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
     offered = logged_tools(_objects(trajectory.tools, "tools"))
-    calls = {index: _calls(message) for index, message in _turns(trajectory)}
-    results, strays = _results(trajectory, calls)
+    turns, users, calls, strays = _joined(_objects(trajectory.messages, "messages"))
     check = _Check(trajectory, offered)
     calling = {
         index: [
-            Attempt(index, number, made, check(call, index, results.get((index, number))), results.get((index, number)))
-            for number, call in enumerate(made)
+            Attempt(index, number, made, check(made[number], index, result), result)
+            for number, result in enumerate(results)
         ]
-        for index, made in calls.items()
-        if made
+        for index, (made, results) in calls.items()
     }
     attempts = [attempt for made in calling.values() for attempt in made]
     return Reading(
         trajectory=trajectory,
         offered=offered,
-        turns=tuple(calls),
+        turns=turns,
+        users=users,
         raws={turn.message_index: turn.raw for turn in trajectory.turns},
         attempts=attempts,
         calling=calling,
+        answers=[index for index in turns if index not in calling],
         suspects=[attempt for attempt in attempts if attempt.violations or attempt.refused],
         strays=strays,
     )
@@ -159,56 +162,70 @@ def _could_not_parse(result: Message | None) -> bool:
     return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 
 
-def _turns(trajectory: Trajectory) -> Iterator[tuple[int, Message]]:
-    for index, message in enumerate(_objects(trajectory.messages, "messages")):
-        if message.get("role") == "assistant":
-            yield index, message  # type: ignore[misc]
-
-
-def _calls(message: Message) -> list[ToolCall]:
-    made = message.get("tool_calls")
-    return [ToolCall.from_openai(call) for call in _objects(made, "tool_calls")] if made else []
-
-
 def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(parts, (list, tuple)) or any(map(_is_no_object, parts)):
+    if not isinstance(parts, (list, tuple)) or (set(map(type, parts)) - {dict} and any(map(_is_no_object, parts))):
         raise ValueError(f"expected {what} to be a list of objects in OpenAI's form, came {str(parts)[:80]}")
     return parts
 
 
 def _is_no_object(part: Any) -> bool:
-    return type(part) is not dict and not isinstance(part, Mapping)
+    return not isinstance(part, Mapping)
 
 
-def _results(
-    trajectory: Trajectory, calls: Mapping[int, Sequence[ToolCall]]
-) -> tuple[dict[tuple[int, int], Message], list[tuple[int, int]]]:
-    """The result of each call by (message, call), and the results that belong to none.
+_Calls = tuple[Sequence[ToolCall], list[Message | None]]
+"""The calls of a turn, and the result of each."""
+
+
+def _joined(
+    messages: Sequence[Mapping[str, Any]],
+) -> tuple[list[int], list[int], dict[int, _Calls], list[tuple[int, int]]]:
+    """The assistant's and the user's messages, the calls of each turn with their results, and the results that belong
+    to none, with the turn before them.
 
     Programs may use an id again in a later turn, so a result belongs to the latest call of its id that still waits; a
     result without an id to the earliest call of the latest turn that waits.
     """
-    results: dict[tuple[int, int], Message] = {}
-    waiting: dict[str, list[tuple[int, int]]] = {}
-    strays, turn = [], 0
-    for index, message in enumerate(trajectory.messages):
-        if index in calls:
-            turn = index
-            waiting.update({call.id: [] for call in calls[index]} | {"": []})
-            for number, call in enumerate(calls[index]):
-                waiting[call.id].append((index, number))
-                if call.id:
-                    waiting[""].append((index, number))
-        elif message.get("role") == "tool":
+    turns: list[int] = []
+    users: list[int] = []
+    calls: dict[int, _Calls] = {}
+    strays: list[tuple[int, int]] = []
+    waiting: dict[str, list[tuple[list[Message | None], int]]] = {}
+    for index, message in enumerate(messages):
+        role = message.get("role")
+        if role == "assistant":
+            turns.append(index)
+            made = message.get("tool_calls")
+            if made:
+                calls[index] = _waiting([ToolCall.from_openai(call) for call in _objects(made, "tool_calls")], waiting)
+            elif turns:
+                waiting[""] = []
+        elif role == "user":
+            users.append(index)
+        elif role == "tool":
             own = waiting.get(str(message.get("tool_call_id") or ""))
             if own is None:
-                strays.append((turn, index))
+                strays.append((turns[-1] if turns else 0, index))
                 continue
-            while own and own[0] in results:
-                own.pop(0)
-            if own:
-                results[own.pop(0)] = message
-    return results, strays
+            for results, number in own:
+                if results[number] is None:
+                    results[number] = message  # type: ignore[call-overload]
+                    break
+    return turns, users, calls, strays
+
+
+def _waiting(made: Sequence[ToolCall], waiting: dict[str, list[tuple[list[Message | None], int]]]) -> _Calls:
+    """Calls whose results are to come: from now on, these ids mean these calls."""
+    results: list[Message | None] = [None] * len(made)
+    slots = [(results, number) for number in range(len(made))]
+    if len(made) == 1:
+        waiting[made[0].id] = waiting[""] = slots
+        return made, results
+    for call in made:
+        waiting[call.id] = []
+    for call, slot in zip(made, slots, strict=True):
+        waiting[call.id].append(slot)
+    waiting[""] = slots
+    return made, results
 
 
 def _hint(code: ErrorCode) -> str:

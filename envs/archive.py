@@ -15,6 +15,10 @@ from envs.trajectory import Trajectory
 from tools.command import InputError
 
 
+BUFFER = 1 << 20
+"""Bytes: a line of a trajectory is often longer than the usual buffer."""
+
+
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a JSONL file, one a line; without a last one that is not written to its end.
 
@@ -22,7 +26,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: give the path of a JSONL file")
-    with path.open("rb") as lines:
+    with path.open("rb", buffering=BUFFER) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -47,17 +51,20 @@ class _SharedTools:
     MAX_BYTES = 16_000_000
 
     def __init__(self) -> None:
-        self.lists: dict[bytes, Any] = {}
+        self.lists: dict[tuple[int, bytes, bytes], tuple[bytes, Any]] = {}
         self.size = 0
 
     def decoded(self, text: bytes) -> Any:
-        tools = self.lists.get(text)
-        if tools is None:
-            tools = _WHOLE.decode(text)
-            self.size += len(text)
-            if self.size > self.MAX_BYTES:
-                self.lists, self.size = {}, len(text)
-            self.lists[text] = tools
+        middle = len(text) // 2
+        key = len(text), text[middle : middle + 64], text[-64:]  # hashing all of it would take longer than comparing
+        known = self.lists.get(key)
+        if known is not None and known[0] == text:
+            return known[1]
+        tools = _WHOLE.decode(text)
+        self.size += len(text)
+        if self.size > self.MAX_BYTES:
+            self.lists, self.size = {}, len(text)
+        self.lists[key] = text, tools
         return tools
 
 

@@ -71,8 +71,8 @@ for _code in ErrorCode:
 def malformed_call(reading: Reading) -> Iterator[Finding]:
     """A call that does not parse, also one that a server handed on as plain text because it could not read it."""
     yield from _invalid_call(ErrorCode.MALFORMED_CALL)(reading)
-    for index in reading.turns:
-        text = "" if index in reading.calling else reading.text(index)
+    for index in reading.answers:
+        text = reading.text(index)
         broken = [block for block in call_blocks(text) if not _is_call(text, *block)] if OPEN in text else ()
         if broken:
             explanation = "expected a JSON object with a name and arguments in the block"

@@ -38,13 +38,12 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
     A log doesn't say which tools write, so any other call that succeeded may have changed something, and so may the
     user who speaks again.
     """
-    messages = reading.trajectory.messages
     latest: Attempt | None = None
-    place = 0
+    users = reading.users
+    spoke = 0  # how many of the user's messages are behind us
     for index, attempts in reading.calling.items():
-        if latest is not None and any(message.get("role") == "user" for message in messages[place:index]):
-            latest = None
-        place = index
+        while spoke < len(users) and users[spoke] < index:
+            spoke, latest = spoke + 1, None
         for attempt in attempts:
             if latest is not None and asks_the_same(attempt, latest):
                 explanation = f"{attempt.call.name} was called with these arguments in message {latest.message_index}"
@@ -57,9 +56,9 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
 def uncorrected_retry(reading: Reading) -> Iterator[Finding]:
     """A call that failed in the turn before, made again as it was."""
     failed: list[Attempt] = []
-    for attempts in reading.calling.values():
+    for attempts in reading.calling.values() if reading.suspects else ():
         for attempt in attempts:
-            if any(asks_the_same(attempt, earlier) for earlier in failed):
+            if failed and any(asks_the_same(attempt, earlier) for earlier in failed):
                 explanation = f"{attempt.call.name or 'the call'} failed one turn before, and is made again as it was"
                 yield reading.at_call(attempt, ErrorCode.UNCORRECTED_RETRY, explanation)
         failed = [attempt for attempt in attempts if attempt.failed]

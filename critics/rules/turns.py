@@ -14,8 +14,8 @@ from tools import ErrorCode
 @rule(ErrorCode.PROTOCOL_VIOLATION)
 def protocol_violation(reading: Reading) -> Iterator[Finding]:
     """A turn that says and calls nothing; a result for a call that nobody made, found at the turn before it."""
-    for index in reading.turns:
-        if index not in reading.calling and not _says_something(reading.trajectory.messages[index]):
+    for index in reading.answers:
+        if not _says_something(reading.trajectory.messages[index]):
             explanation = "expected a call or an answer, came an empty turn"
             yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation)
     for turn, index in reading.strays:
