@@ -130,23 +130,26 @@ class _Check:
         self.offered = self.now = offered
         self.later: frozenset[str] = frozenset()
         self.known = trajectory.tools_known
-        self.catalogue = frozenset(map(str, trajectory.task.get("catalogue") or ()))
+        catalogue = trajectory.task.get("catalogue")
+        self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
         self.tools_from = trajectory.tools_from
 
     def __call__(
         self, call: ToolCall, index: int, result: Message | None
     ) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-        arguments, violations = self._against_schema(call, index)
-        if not call.arguments and call.name and not violations and _could_not_parse(result):
+        checked: tuple[Mapping[str, Any], Sequence[Violation]]
+        if self.known and not self.tools_from:
+            checked = check_call(call, self.offered, self.catalogue, suggest=False)
+        else:
+            checked = self._now(call, index)
+        if not call.arguments and call.name and not checked[1] and _could_not_parse(result):
             expected = "arguments in JSON, as this environment reads no text at all"
             return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        return arguments, violations
+        return checked
 
-    def _against_schema(self, call: ToolCall, index: int) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    def _now(self, call: ToolCall, index: int) -> tuple[Mapping[str, Any], Sequence[Violation]]:
         if not self.known:  # of such a call only the form can be checked
             return check_call(call, {call.name: ANYTHING} if call.name else {}, suggest=False)
-        if not self.tools_from:
-            return check_call(call, self.offered, self.catalogue, suggest=False)
         later = frozenset(name for name, first in self.tools_from.items() if first > index)
         if later != self.later:
             self.later, self.now = later, self.offered.without(later)

@@ -30,7 +30,8 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
         (
             "not ",
             r"(?:function|tool|action)(?: name)?:? \W{0,2}(?!(?:response|call|result|output|use)\b)"
-            r"[\w.:<>|-]{1,80}\W{0,2} (?:is |was )?(?:not (?:found|defined|available|recognized|registered|supported|exist)|does not exist)",
+            r"[\w.:<>|-]{1,80}\W{0,2} (?:is |was )?"
+            r"(?:not (?:found|defined|available|recognized|registered|supported|exist)|does not exist)",
         ),
         ("not ", r"(?:function|tool|action) (?:is )?(?:not (?:found|available|registered)|does not exist)"),
         ("n't exist", r"(?:function|tool|action)(?: name)? \W{0,2}[\w.:<>|-]{1,80}\W{0,2} doesn't exist"),

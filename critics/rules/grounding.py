@@ -35,27 +35,44 @@ class _Said:
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
-        refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
-        self.texts = [
-            "" if message.get("is_error") or id(message) in refused else content_of(message)
-            for message in reading.trajectory.messages
-        ]
+        self.refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
+        self.texts: list[str] = []
+        self.plainly: set[str] = set()  # what was found in a text once is in all later ones' past
         self.words: set[str] = set()
         self.upto = 0
 
     def before(self, attempt: Attempt, value: str) -> bool:
         """Whether all words of a value were said before the turn of a call."""
         index = attempt.message_index
-        plainly = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
-        if any(value in text and plainly.search(text) for text in self.texts[:index]):
+        if value in self.plainly or any(_stands_in(self._text(place), value) for place in range(index)):
+            self.plainly.add(value)
             return True
         for place in range(self.upto, index):
-            self.words.update(_words(self.texts[place], loosely=True))
+            self.words.update(_words(self._text(place), loosely=True))
             for earlier in self.reading.calling.get(place, ()):
                 if earlier.succeeded:
                     self.words.update(_words(earlier.call.arguments, loosely=True))
         self.upto = max(self.upto, index)
         return self.words.issuperset(_words(value))
+
+    def _text(self, place: int) -> str:
+        while len(self.texts) <= place:
+            message = self.reading.trajectory.messages[len(self.texts)]
+            proves_nothing = message.get("is_error") or id(message) in self.refused
+            self.texts.append("" if proves_nothing else content_of(message))
+        return self.texts[place]
+
+
+def _stands_in(text: str, value: str) -> bool:
+    """Whether a value is in a text with no letter or digit right before or after it."""
+    start = text.find(value)
+    while start != -1:
+        end = start + len(value)
+        before, after = text[start - 1 : start], text[end : end + 1]
+        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
+            return True
+        start = text.find(value, start + 1)
+    return False
 
 
 def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
@@ -63,17 +80,12 @@ def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
     pending: list[tuple[str, Any]] = [("$", arguments)]
     while pending:
         path, value = pending.pop()
-        members = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in members:
-            if isinstance(part, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            kind = type(part)
+            if kind is dict or kind is list:
                 pending.append((json_path(path, key), part))
-            elif _is_id(key, part):
+            elif (kind is str or kind is int) and type(key) is str and key.endswith("_id"):
                 yield json_path(path, key), part
-
-
-def _is_id(name: str | int, value: Any) -> bool:
-    named_so = isinstance(name, str) and name.endswith("_id")
-    return named_so and isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
