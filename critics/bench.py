@@ -58,7 +58,8 @@ class Config:
             print(json.dumps(asdict(speed), indent=2))
         else:
             print(
-                f"{speed.mb:.0f} MB, {speed.trajectories} trajectories, {speed.calls} calls, {speed.findings} findings\n"
+                f"{speed.mb:.0f} MB, {speed.trajectories} trajectories, {speed.calls} calls, "
+                f"{speed.findings} findings\n"
                 f"all rules    {speed.calls_per_cpu_s:>9,.0f} calls per CPU second\n"
                 f"jsonschema   {speed.reference_calls_per_cpu_s:>9,.0f}\n"
                 f"ratio        {speed.ratio:>9.2f}\n"

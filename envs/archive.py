@@ -14,7 +14,6 @@ import msgspec
 from envs.trajectory import Trajectory
 from tools.command import InputError
 
-
 BUFFER = 1 << 20
 """Bytes: a line of a trajectory is often longer than the usual buffer."""
 
@@ -48,7 +47,7 @@ _WHOLE = msgspec.json.Decoder()
 class _SharedTools:
     """Lists of tools by their text, up to so many bytes: on a file whose every line has its own, memory stays flat."""
 
-    MAX_BYTES = 16_000_000
+    MAX_BYTES = 8_000_000
 
     def __init__(self) -> None:
         self.lists: dict[tuple[int, bytes, bytes], tuple[bytes, Any]] = {}

@@ -23,6 +23,9 @@ from tools.schema import Tool
 MAX_ARGUMENTS = 1_000_000
 """Characters of arguments that are read; more is a malformed call, so that none takes long to refuse."""
 
+DEEP = 50
+"""Levels that arguments may nest before it is they that can't be checked."""
+
 
 def check_call(
     call: ToolCall, offered: Mapping[str, Tool], catalogue: Collection[str] = (), *, suggest: bool = True
@@ -47,7 +50,9 @@ def check_call(
     try:
         return arguments, check_arguments(arguments, tool, suggest=suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
-        return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+        if _nests_deeper(arguments, DEEP):
+            return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+        return arguments, []  # the schema itself is too deep for anybody to check with
 
 
 def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool = True) -> list[Violation]:
@@ -182,6 +187,18 @@ def _parsed(text: str) -> Any:
         return _decode(text or "{}")
     except (ValueError, RecursionError):  # `json` says what is wrong, and takes a lone surrogate's escape
         return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    parts = [value]
+    for _ in range(levels):
+        parts = [
+            inner
+            for part in parts
+            if isinstance(part, (dict, list))
+            for inner in (part.values() if isinstance(part, dict) else part)
+        ]
+    return bool(parts)
 
 
 def _refuse_constant(name: str) -> None:

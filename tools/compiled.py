@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 
-from tools.keywords import FORMATS, Validator, format_checker
+from tools.keywords import FORMATS, MAX_REFERENCES, Validator, bounded_errors, format_checker
 from tools.patterns import reads_alike
 
 
@@ -63,8 +63,7 @@ class Compiled:
         """jsonschema's errors. Raises ValueError if the schema is none."""
         if self.validator is None:
             self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats)
-        errors: Iterator[ValidationError] = self.validator.iter_errors(value)
-        return errors
+        return bounded_errors(self.validator, value)
 
 
 def _acceptor(parameters: Mapping[str, Any], formats: bool) -> Callable[[Any], bool]:
@@ -72,7 +71,11 @@ def _acceptor(parameters: Mapping[str, Any], formats: bool) -> Callable[[Any], b
     try:
         # Under `oneOf` a branch that is refused too readily would make another one the only one that fits.
         refuses_more = {"pattern", "format"} if formats else {"pattern"}
-        if survey.trusts(parameters) and not ("oneOf" in survey.keywords and refuses_more & survey.keywords):
+        if (
+            survey.trusts(parameters)
+            and survey.weight <= MAX_REFERENCES
+            and not ("oneOf" in survey.keywords and refuses_more & survey.keywords)
+        ):
             compiled = jsonschema_rs.Draft202012Validator(
                 dict(parameters), validate_formats=formats, formats=FORMATS if formats else None, offline=True
             )
@@ -103,6 +106,8 @@ class _Survey:
         self.root = root
         self.keywords: set[str] = set()
         self.followed: dict[str, bool] = {}  # by $ref: whether its walk has ended
+        self.weights: dict[str, int] = {}
+        self.weight = 0  # how many a $ref there are when each is written out: few may stand for a billion
 
     def trusts(self, schema: Any) -> bool:
         if isinstance(schema, bool):
@@ -124,9 +129,12 @@ class _Survey:
         return keyword == "pattern" and reads_alike(value)
 
     def _trusts_reference(self, reference: str) -> bool:
+        before = self.weight
+        self.weight += self.weights.get(reference, 1)
         if reference not in self.followed:
             self.followed[reference] = False
             self.followed[reference] = self.trusts(_local(reference, self.root))
+            self.weights[reference] = self.weight - before
         return self.followed[reference]  # still False inside its own walk: a circle
 
 

@@ -87,7 +87,11 @@ def mended(schema: Any) -> Schema:
     try:
         copy: Schema = mapped(_without_identifiers(modern(schema)), _without_broken_patterns)
         _drop_what_is_no_schema(copy)
-        return mapped(copy, lambda part: _without_dead_end(part, copy)) if "$ref" in json.dumps(copy) else copy
+        return (
+            mapped(copy, lambda part: _without_dead_end(part, copy))
+            if re.search(r"\$(?:ref|dynamicRef)", json.dumps(copy))
+            else copy
+        )
     except RecursionError:  # it nests deeper than anybody could check
         return {}
 
@@ -232,9 +236,11 @@ _META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 
 def _without_dead_end(part: Schema, root: Schema) -> Schema:
+    """Drops `$dynamicRef` too: who would meet one here means a schema that is extended elsewhere."""
     reference = part.get("$ref")
     if isinstance(reference, str) and _leads_nowhere(reference, root):
         del part["$ref"]
+    part.pop("$dynamicRef", None)
     return part
 
 
@@ -243,7 +249,7 @@ def _leads_nowhere(reference: str, root: Schema) -> bool:
     if not reference.startswith("#"):
         return True  # in another document, which is never fetched
     if not reference.startswith("#/") and reference != "#":
-        return False  # an anchor
+        return f'"$anchor": "{reference[1:]}"' not in json.dumps(root)
     seen: set[str] = set()
     pending = [reference]
     while pending:

@@ -5,6 +5,8 @@ Each says what jsonschema says. Left out: which schemas need no rule in Python a
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from datetime import date, datetime, time
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
@@ -18,6 +20,8 @@ from jsonschema.validators import extend
 
 from tools.patterns import found
 
+MAX_REFERENCES = 20_000
+"""So many `$ref`s are followed for one value: a list of thousands of objects needs no more."""
 MAX_VIOLATIONS = 20
 """So many are named at most: an array of a million wrong items is refused quickly, and in a short text."""
 
@@ -97,7 +101,29 @@ class _FewErrors:
         return islice(self._descend(*arguments, **names), MAX_VIOLATIONS)
 
 
+class TooMuchWork(Exception):
+    """A schema whose few `$ref`s stand for more than anybody can follow: nothing can be told with it."""
+
+
+_followed = ContextVar("_followed", default=0)
+
+
+def _reference(validator: Any, reference: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    _followed.set(_followed.get() + 1)
+    if _followed.get() > MAX_REFERENCES:
+        raise TooMuchWork
+    yield from Draft202012Validator.VALIDATORS["$ref"](validator, reference, instance, schema)
+
+
+def bounded_errors(validator: Any, value: Any) -> Iterator[ValidationError]:
+    """A validator's errors, as many as are found within so many `$ref`s."""
+    _followed.set(0)
+    with suppress(TooMuchWork):
+        yield from validator.iter_errors(value)
+
+
 _RULES = {
+    "$ref": _reference,
     "additionalProperties": _additional_properties,
     "anyOf": _bounded("anyOf"),
     "multipleOf": _multiple_of,

@@ -18,7 +18,7 @@ from tools.drafts import mended
 from tools.schema import Tool
 
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
-REMEMBERED = 64
+REMEMBERED = 512
 
 
 class LoggedTools(Mapping[str, Tool]):
@@ -62,7 +62,10 @@ class LoggedTools(Mapping[str, Tool]):
         parameters = function.get(key) or NO_PARAMETERS
         if not isinstance(parameters, Mapping):
             raise ValueError(f"tool {name!r}: expected a JSON Schema as {key!r}, got {parameters!r:.80}")
-        compiled = _compiled(json.dumps(parameters, default=dict))
+        try:
+            compiled = _compiled(json.dumps(parameters, default=dict))
+        except RecursionError:  # it nests deeper than anybody could check
+            compiled = _compiled("{}")
         tool = self.tools[name] = Tool(
             name=name,
             description=str(function.get("description") or ""),
