@@ -62,9 +62,19 @@ def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool =
     """
     try:
         found = (violation for error in tool.compiled.errors(arguments) for violation in _violations(error, suggest))
-        return list(islice(found, MAX_VIOLATIONS))
+        return list(islice(_each_once(found), MAX_VIOLATIONS))
     except Unresolvable as error:
         raise ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
+
+
+def _each_once(violations: Iterable[Violation]) -> Iterator[Violation]:
+    """A schema may say the same twice (`allOf`, a `$ref` beside a type)."""
+    seen: set[tuple[str, str, str]] = set()
+    for violation in violations:
+        mark = violation.code.value, violation.path, violation.expected
+        if mark not in seen:
+            seen.add(mark)
+            yield violation
 
 
 def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
