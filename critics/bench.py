@@ -150,12 +150,12 @@ def _fits(function: dict[str, Any], validators: dict[str, Any]) -> bool:
         return False
 
 
-def write_worlds(path: Path, size: int) -> None:
+def write_worlds(path: Path, size: int, seeds: int = SEEDS) -> None:
     """A file of about so many bytes: habitual rollouts of the worlds here, over and over under other ids."""
     records = [
         trajectory.to_json()
         for world in MADE_OF
-        for trajectory in rollout(HabitualPolicy(MISTAKES), world, range(SEEDS))
+        for trajectory in rollout(HabitualPolicy(MISTAKES), world, range(seeds))
     ]
     with Archive(path) as archive:
         for number, record in enumerate(cycle(records)):
