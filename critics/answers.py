@@ -35,7 +35,7 @@ ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
 
 _NO_ERROR = re.compile(
     r"""(?:is_?error|errors?|error_?message|failed)\\*["']?\s*[:=]\s*"""
-    r"""(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
+    r"""(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)|(?:errors|failed)["']\s*:\s*\d+"""
 )
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
@@ -69,7 +69,7 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
         return Answer.NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
     ends = _ends(result)
-    if not flagged and not _may_be_error(ends):
+    if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
         return Answer.NO_ERROR if ends.strip() else Answer.NONE
     flagged = flagged or _FLAG.search(ends) is not None
     plain = _NO_ERROR.sub("", ends)
@@ -82,23 +82,16 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
 
 def _beginning(ends: str) -> int:
     """Where the text itself begins, inside what a program has wrapped it in."""
-    begins = [match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)]
-    return begins[-1] if begins else 0
+    if "text" not in ends:
+        return 0
+    return max((match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)), default=0)
 
 
-def _may_be_error(ends: str) -> bool:
-    """Whether any word is there that an error begins with; asked of every answer, so it is written out."""
-    return (
-        "error" in ends
-        or "fail" in ends
-        or "invalid " in ends
-        or "unknown " in ends
-        or "unexpected " in ends
-        or "missing " in ends
-        or "no such " in ends
-        or "exception" in ends
-        or "traceback" in ends
-    )
+def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
+    """The same where the world is one of ours, which flags every error: what its results speak of is data."""
+    if result is None:
+        return Answer.NONE
+    return Answer.FLAGGED if result.get("is_error") else Answer.NO_ERROR
 
 
 def refuses(result: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from critics.answers import Answer, answer_of, refuses
+from critics.answers import Answer, refuses
 from critics.finding import NAME_CODES, content_of
 from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
@@ -37,6 +37,7 @@ class Attempt:
         siblings: Sequence[ToolCall],
         checked: tuple[Mapping[str, Any], Sequence[Violation]],
         result: Message | None,
+        answer: Answer,
     ) -> None:
         self.message_index = message_index
         self.call_index = call_index
@@ -44,7 +45,7 @@ class Attempt:
         self.call = siblings[call_index]
         self.arguments, self.violations = checked
         self.result = result
-        self.answer = answer_of(result)
+        self.answer = answer
         self._place: CallPlace | None = None
         self._key: tuple[str, str] | None = None
         self._wording: Wording | Literal[False] | None = False

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from critics.answers import ERRORS, answer_of
+from critics.answers import ERRORS, answer_of, flagged_answer
 from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
@@ -101,9 +101,10 @@ def read(trajectory: Trajectory) -> Reading:
     offered = logged_tools(_objects(trajectory.tools, "tools"))
     turns, users, calls, strays = _joined(_objects(trajectory.messages, "messages"))
     check = _Check(trajectory, offered)
+    judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
     calling = {
         index: [
-            Attempt(index, number, made, check(made[number], index, result), result)
+            Attempt(index, number, made, check(made[number], index, result), result, judge(result))
             for number, result in enumerate(results)
         ]
         for index, (made, results) in calls.items()
@@ -121,6 +122,11 @@ def read(trajectory: Trajectory) -> Reading:
         suspects=[attempt for attempt in attempts if attempt.violations or attempt.refused],
         strays=strays,
     )
+
+
+def _is_of_our_worlds(trajectory: Trajectory) -> bool:
+    """Whether a rollout of `envs` wrote it: that says the seed and the split of its task."""
+    return bool(trajectory.env) and "seed" in trajectory.task and "split" in trajectory.task
 
 
 class _Check:
@@ -166,14 +172,14 @@ def _could_not_parse(result: Message | None) -> bool:
 
 
 def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(parts, (list, tuple)) or (set(map(type, parts)) - {dict} and any(map(_is_no_object, parts))):
+    if not isinstance(parts, (list, tuple)) or not (
+        _DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)
+    ):
         raise ValueError(f"expected {what} to be a list of objects in OpenAI's form, came {str(parts)[:80]}")
     return parts
 
 
-def _is_no_object(part: Any) -> bool:
-    return not isinstance(part, Mapping)
-
+_DICTS = frozenset({dict})
 
 _Calls = tuple[Sequence[ToolCall], list[Message | None]]
 """The calls of a turn, and the result of each."""

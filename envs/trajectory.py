@@ -102,13 +102,13 @@ class Trajectory:
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {version!r}, this hintsight reads {SCHEMA_VERSION}")
         messages = record.get("messages")
-        if "id" not in record or not isinstance(messages, list) or set(map(type, messages)) - {dict}:
+        if "id" not in record or not isinstance(messages, list) or not _DICTS.issuperset(map(type, messages)):
             raise ValueError(f"no trajectory: expected 'id' and a list of 'messages', came {', '.join(record) or '{}'}")
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
         if not isinstance(task, Mapping):
             raise ValueError(f"expected task to be an object, came {type(task).__name__}")
         for name, parts in (("tools", tools), ("turns", turns)):
-            if set(map(type, parts)) - {dict} and not all(isinstance(part, Mapping) for part in parts):
+            if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
                 raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
         return cls(
             id=str(record["id"]),
@@ -126,6 +126,9 @@ class Trajectory:
             fault=str(record.get("fault") or ""),
             tools_known=record.get("tools") is not None,
         )
+
+
+_DICTS = frozenset({dict})
 
 
 def _tools_from(value: Any) -> dict[str, int]:

@@ -167,6 +167,13 @@ def test_an_error_that_only_its_text_shows_is_a_warning() -> None:
     assert (finding.code, finding.confidence) == (ErrorCode.DOMAIN_REJECTION, CERTAIN)
 
 
+def test_the_worlds_here_flag_their_errors_so_their_words_are_data() -> None:
+    text = "Traceback: missing 1 required positional argument: 'x'"
+    assert len(answered({"query": "x"}, text)[1]) == 1
+    assert answered({"query": "x"}, text, env="workspace-v0", success=True, task={"seed": 1, "split": "test"})[1] == []
+    assert answered({"query": "x"}, '{"errors": 2, "failed": 1}')[1] == []
+
+
 def test_an_environments_own_fault_is_nobodys_error() -> None:
     assert answered({"query": "x"}, "Error: Connection timeout")[1] == []
     messages = answered({"query": "x"}, "Error: Connection timeout")[0].messages

@@ -90,6 +90,14 @@ def _frozen(value: Any) -> Any:
     return (bool, value) if isinstance(value, bool) else value
 
 
+def _enum(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """A text is compared with a long list at once; JSON's other values are equal in ways of their own."""
+    if not isinstance(instance, str):
+        yield from Draft202012Validator.VALIDATORS["enum"](validator, allowed, instance, schema)
+    elif instance not in allowed:
+        yield ValidationError(f"{instance!r} is not one of {len(allowed)} allowed values")
+
+
 class _FewErrors:
     """A validator whose `descend` gives a few errors only."""
 
@@ -126,6 +134,7 @@ _RULES = {
     "$ref": _reference,
     "additionalProperties": _additional_properties,
     "anyOf": _bounded("anyOf"),
+    "enum": _enum,
     "multipleOf": _multiple_of,
     "oneOf": _bounded("oneOf"),
     "pattern": _pattern,

@@ -44,9 +44,12 @@ class _Said:
     def before(self, attempt: Attempt, value: str) -> bool:
         """Whether all words of a value were said before the turn of a call."""
         index = attempt.message_index
-        if value in self.plainly or any(_stands_in(self._text(place), value) for place in range(index)):
-            self.plainly.add(value)
+        if value in self.plainly:
             return True
+        for place in range(index):
+            if _stands_in(self._text(place), value):
+                self.plainly.add(value)
+                return True
         for place in range(self.upto, index):
             self.words.update(_words(self._text(place), loosely=True))
             for earlier in self.reading.calling.get(place, ()):
