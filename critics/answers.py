@@ -50,7 +50,8 @@ _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)
 _FAULT = re.compile(
     r"time[d ]*[ -]?out|rate limit|too many requests|quota|connection (?:error|refused|reset|aborted|closed|timeout)"
     r"|econn|enotfound|network error|temporarily|service unavailable|bad gateway|internal[ _](?:server[ _])?error"
-    r"|(?:status(?:[ _]code)?|http|code)\W{0,3}(?:429|5\d\d)\b|overloaded|out of memory|cannot connect|unreachable"
+    r"|(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b|fetch failed|overloaded|out of memory"
+    r"|cannot connect|unreachable"
 )
 REFUSING = (
     "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",

@@ -59,6 +59,7 @@ def mcp(text: str, error: bool) -> str:
         ("Error: Connection timeout to host", Answer.FAULT),
         ('{"error": "rate limit exceeded"}', Answer.FAULT),
         ("Error: status code 503", Answer.FAULT),
+        (mcp("Failed to fetch https://example.invalid: HTTP error: 503", True), Answer.FAULT),
         (" ", Answer.NONE),
     ],
 )
