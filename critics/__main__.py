@@ -3,9 +3,11 @@
 python -m critics runs/tiny.jsonl
 python -m critics their_log.jsonl --jsonl findings.jsonl     # plain OpenAI form: id, tools, messages
 python -m critics runs/tiny.jsonl --json
+python -m critics bench runs/tiny.jsonl                      # how fast all rules are, beside plain jsonschema
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from critics import bench
 from critics.finding import Finding, write_findings
 from critics.rates import measure
 from critics.report import Examples, Report
@@ -62,6 +65,10 @@ def without_tokens(trajectory: Trajectory) -> Trajectory:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["bench"]:
+        bench.main(arguments[1:])
+        return
     command = tyro.cli(
         Config,
         prog="python -m critics",

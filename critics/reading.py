@@ -3,63 +3,39 @@
 Left out: what is an error and what isn't (`critics.rules`).
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from critics.finding import CERTAIN, NAME_CODES, Confidence, Finding, content_of
+from critics.answers import ERRORS, answer_of, flagged_answer
+from critics.attempt import Attempt
+from critics.explaining import explained
+from critics.finding import CERTAIN, Confidence, Finding, content_of
 from critics.hints import hint_for
-from critics.spans import CallPlace, Span, places
-from envs import Message, Trajectory, calls_of
+from critics.spans import Span
+from critics.wording import wording_of
+from envs import Message, Trajectory
 from tools import ErrorCode, Tool, ToolCall, Violation, check_call
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One tool call, with what is wrong with it, its place in the text, and the message that answered it.
-
-    `key` is equal for calls that ask for the same, however their JSON is spaced and ordered.
-    """
-
-    message_index: int
-    call_index: int
-    call: ToolCall
-    arguments: Mapping[str, Any]
-    violations: Sequence[Violation]
-    place: CallPlace
-    result: Message | None
-    key: tuple[str, str]
-
-    @property
-    def answered_with_error(self) -> bool:
-        return self.result is not None and bool(self.result.get("is_error"))
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.violations) or self.answered_with_error
-
-    @property
-    def succeeded(self) -> bool:
-        return self.result is not None and not self.failed
-
-
-def _canonical(arguments: str) -> str:
-    try:
-        return json.dumps(json.loads(arguments or "{}"), sort_keys=True)
-    except (ValueError, RecursionError):
-        return arguments
+from tools.logged import LoggedTools, logged_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A trajectory as rules see it. `strays` are tool results for calls that nobody made: (turn, result) by message."""
+    """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
+    user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
+    schema has something against or that were answered with an error. `strays` are tool results for calls that nobody
+    made: (turn, result) by message.
+    """
 
     trajectory: Trajectory
     offered: Mapping[str, Tool]
     turns: Sequence[int]
+    users: Sequence[int]
     raws: Mapping[int, str]
     attempts: Sequence[Attempt]
+    calling: Mapping[int, Sequence[Attempt]]
+    answers: Sequence[int]
+    suspects: Sequence[Attempt]
     strays: Sequence[tuple[int, int]] = field(default=())
 
     @property
@@ -75,24 +51,24 @@ class Reading:
             return raw or ""
         return content_of(messages[message_index])
 
-    def by_turn(self) -> Iterator[tuple[int, list[Attempt]]]:
-        """Every message with the calls in it."""
-        calls: dict[int, list[Attempt]] = {}
-        for attempt in self.attempts:
-            calls.setdefault(attempt.message_index, []).append(attempt)
-        for message_index in range(len(self.trajectory.messages)):
-            yield message_index, calls.get(message_index, [])
-
-    def at_violation(self, attempt: Attempt, violation: Violation, confidence: Confidence = CERTAIN) -> Finding:
-        """A finding about the part of a call that a violation names."""
+    def at_violation(
+        self,
+        attempt: Attempt,
+        violation: Violation,
+        confidence: Confidence = CERTAIN,
+        *,
+        said: str = "",
+        hint: str = "",
+    ) -> Finding:
+        """A finding about the part of a call that a violation names; `said` and `hint` where its own texts won't do."""
         return Finding(
             code=violation.code,
             message_index=attempt.message_index,
             call_index=attempt.call_index,
             path=violation.path,
-            span=attempt.place.of(violation),
-            explanation=_explained(attempt.call, violation),
-            hint=hint_for(violation, attempt.call.name),
+            span=attempt.place(self.raws.get(attempt.message_index)).of(violation),
+            explanation=said or explained(attempt.call, violation),
+            hint=hint or hint_for(violation, attempt.call.name),
             confidence=confidence,
         )
 
@@ -122,107 +98,144 @@ class Reading:
 
 def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
-    offered = {tool.name: tool for tool in map(Tool.from_openai, _objects(trajectory.tools, "tools"))}
-    catalogue = frozenset(map(str, trajectory.task.get("catalogue") or ()))
-    raws = {turn.message_index: turn.raw for turn in trajectory.turns}
-    calls = {index: _calls(message) for index, message in _turns(trajectory)}
-    results, strays = _results(trajectory, calls)
-    attempts = []
-    for index, made in calls.items():
-        for number, (call, place) in enumerate(zip(made, places(made, raws.get(index)), strict=True)):
-            later = {name for name, first in trajectory.tools_from.items() if first > index}
-            now = {name: tool for name, tool in offered.items() if name not in later} if later else offered
-            arguments, violations = check_call(call, now, catalogue | later)
-            attempts.append(
-                Attempt(
-                    message_index=index,
-                    call_index=number,
-                    call=call,
-                    arguments=arguments,
-                    violations=violations,
-                    place=place,
-                    result=results.get((index, number)),
-                    key=(call.name, _canonical(call.arguments)),
-                )
-            )
+    offered = logged_tools(_objects(trajectory.tools, "tools"))
+    turns, users, calls, strays = _joined(_objects(trajectory.messages, "messages"))
+    check = _Check(trajectory, offered)
+    judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
+    calling = {
+        index: [
+            Attempt(index, number, made, check(made[number], index, result), result, judge(result))
+            for number, result in enumerate(results)
+        ]
+        for index, (made, results) in calls.items()
+    }
+    attempts = [attempt for made in calling.values() for attempt in made]
     return Reading(
-        trajectory=trajectory, offered=offered, turns=tuple(calls), raws=raws, attempts=attempts, strays=strays
+        trajectory=trajectory,
+        offered=offered,
+        turns=turns,
+        users=users,
+        raws={turn.message_index: turn.raw for turn in trajectory.turns},
+        attempts=attempts,
+        calling=calling,
+        answers=[index for index in turns if index not in calling],
+        suspects=[attempt for attempt in attempts if attempt.violations or attempt.refused],
+        strays=strays,
     )
 
 
-def _turns(trajectory: Trajectory) -> Iterator[tuple[int, Message]]:
-    for index, message in enumerate(_objects(trajectory.messages, "messages")):
-        if message.get("role") == "assistant":
-            yield index, dict(message)
+def _is_of_our_worlds(trajectory: Trajectory) -> bool:
+    """Whether a rollout of `envs` wrote it: that says the seed and the split of its task."""
+    return bool(trajectory.env) and "seed" in trajectory.task and "split" in trajectory.task
 
 
-def _calls(message: Message) -> list[ToolCall]:
-    return [ToolCall.from_openai(call) for call in _objects(calls_of(message), "tool_calls")]
+class _Check:
+    """Checks calls against the tools that a trajectory offers, or has offered so far."""
+
+    def __init__(self, trajectory: Trajectory, offered: LoggedTools) -> None:
+        self.offered = self.now = offered
+        self.later: frozenset[str] = frozenset()
+        self.known = trajectory.tools_known
+        catalogue = trajectory.task.get("catalogue")
+        self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
+        self.tools_from = trajectory.tools_from
+
+    def __call__(
+        self, call: ToolCall, index: int, result: Message | None
+    ) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+        checked: tuple[Mapping[str, Any], Sequence[Violation]]
+        if self.known and not self.tools_from:
+            checked = check_call(call, self.offered, self.catalogue, suggest=False)
+        else:
+            checked = self._now(call, index)
+        if not call.arguments and call.name and not checked[1] and _could_not_parse(result):
+            expected = "arguments in JSON, as this environment reads no text at all"
+            return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
+        return checked
+
+    def _now(self, call: ToolCall, index: int) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+        if not self.known:  # of such a call only the form can be checked
+            return check_call(call, {call.name: ANYTHING} if call.name else {}, suggest=False)
+        later = frozenset(name for name, first in self.tools_from.items() if first > index)
+        if later != self.later:
+            self.later, self.now = later, self.offered.without(later)
+        return check_call(call, self.now, self.catalogue | later, suggest=False)
+
+
+ANYTHING = Tool(name="", description="", parameters={})
+
+
+def _could_not_parse(result: Message | None) -> bool:
+    """Whether an environment that was given no text for arguments says that this is no JSON; for others it is `{}`."""
+    wording = wording_of(content_of(result)[:1_000]) if answer_of(result) in ERRORS and result else None
+    return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 
 
 def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, Mapping) for part in parts):
+    if not isinstance(parts, (list, tuple)) or not (
+        _DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)
+    ):
         raise ValueError(f"expected {what} to be a list of objects in OpenAI's form, came {str(parts)[:80]}")
     return parts
 
 
-def _results(
-    trajectory: Trajectory, calls: Mapping[int, Sequence[ToolCall]]
-) -> tuple[dict[tuple[int, int], Message], list[tuple[int, int]]]:
-    """The result of each call by (message, call), and the results that belong to none.
+_DICTS = frozenset({dict})
+
+_Calls = tuple[Sequence[ToolCall], list[Message | None]]
+"""The calls of a turn, and the result of each."""
+
+
+def _joined(
+    messages: Sequence[Mapping[str, Any]],
+) -> tuple[list[int], list[int], dict[int, _Calls], list[tuple[int, int]]]:
+    """The assistant's and the user's messages, the calls of each turn with their results, and the results that belong
+    to none, with the turn before them.
 
     Programs may use an id again in a later turn, so a result belongs to the latest call of its id that still waits; a
     result without an id to the earliest call of the latest turn that waits.
     """
-    results: dict[tuple[int, int], Message] = {}
-    waiting: dict[str, list[tuple[int, int]]] = {}
-    strays, turn = [], 0
-    for index, message in enumerate(trajectory.messages):
-        if index in calls:
-            turn = index
-            waiting.update({call.id: [] for call in calls[index]} | {"": []})
-            for number, call in enumerate(calls[index]):
-                waiting[call.id].append((index, number))
-                if call.id:
-                    waiting[""].append((index, number))
-        elif message.get("role") == "tool":
+    turns: list[int] = []
+    users: list[int] = []
+    calls: dict[int, _Calls] = {}
+    strays: list[tuple[int, int]] = []
+    waiting: dict[str, list[tuple[list[Message | None], int]]] = {}
+    for index, message in enumerate(messages):
+        role = message.get("role")
+        if role == "assistant":
+            turns.append(index)
+            made = message.get("tool_calls")
+            if made:
+                calls[index] = _waiting([ToolCall.from_openai(call) for call in _objects(made, "tool_calls")], waiting)
+            elif turns:
+                waiting[""] = []
+        elif role == "user":
+            users.append(index)
+        elif role == "tool":
             own = waiting.get(str(message.get("tool_call_id") or ""))
             if own is None:
-                strays.append((turn, index))
+                strays.append((turns[-1] if turns else 0, index))
                 continue
-            while own and own[0] in results:
-                own.pop(0)
-            if own:
-                results[own.pop(0)] = message
-    return results, strays
+            for results, number in own:
+                if results[number] is None:
+                    results[number] = message  # type: ignore[call-overload]
+                    break
+    return turns, users, calls, strays
+
+
+def _waiting(made: Sequence[ToolCall], waiting: dict[str, list[tuple[list[Message | None], int]]]) -> _Calls:
+    """Calls whose results are to come: from now on, these ids mean these calls."""
+    results: list[Message | None] = [None] * len(made)
+    slots = [(results, number) for number in range(len(made))]
+    if len(made) == 1:
+        waiting[made[0].id] = waiting[""] = slots
+        return made, results
+    for call in made:
+        waiting[call.id] = []
+    for call, slot in zip(made, slots, strict=True):
+        waiting[call.id].append(slot)
+    waiting[""] = slots
+    return made, results
 
 
 def _hint(code: ErrorCode) -> str:
     return hint_for(Violation(code=code, path="", expected="", came=None), "")
-
-
-def _explained(call: ToolCall, violation: Violation) -> str:
-    """What was expected and what came, in one sentence."""
-    came = _shown(violation.came)
-    allowed = ", ".join(map(str, violation.allowed))
-    match violation.code:
-        case code if code in NAME_CODES:
-            return f"expected one of the available tools ({allowed}), came {came}"
-        case ErrorCode.MISSING_ARGUMENT:
-            return f"{call.name}: {violation.path} is required ({violation.expected}) and absent"
-        case ErrorCode.UNEXPECTED_ARGUMENT:
-            return f"{call.name}: {violation.path} is no argument; expected only: {allowed or 'none'}"
-        case ErrorCode.DOMAIN_REJECTION:
-            return f"{call.name} was refused: {violation.expected}"
-        case ErrorCode.INVALID_VALUE if violation.allowed:
-            return f"{call.name}: {violation.path} must be one of {allowed}, came {came}"
-        case _:
-            return f"{call.name or 'a call'}: {violation.path}: expected {violation.expected}, came {came}"
-
-
-def _shown(value: Any, limit: int = 120) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        text = str(type(value).__name__)
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tools import ErrorCode, ToolCall, Violation
 
 Span = tuple[int, int]
@@ -71,9 +73,7 @@ def scan(text: str, start: int = 0, end: int | None = None) -> Node | None:
     Of two members with one name the last one counts, as it does for `json.loads`.
     """
     end = len(text) if end is None else end
-    try:
-        json.loads(text[start:end])
-    except (ValueError, RecursionError):
+    if not _is_json(text[start:end]):
         return None
     root = Node(start, start, end)
     open_nodes, name, key = [root], None, -1
@@ -90,6 +90,20 @@ def scan(text: str, start: int = 0, end: int | None = None) -> Node | None:
             if first in "{[":
                 open_nodes.append(node)
     return root.children[0]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _validate(text)
+    except (ValueError, RecursionError):  # `json` takes some more, such as a lone surrogate's escape
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+    return True
+
+
+_validate = msgspec.json.Decoder().decode
 
 
 def call_blocks(raw: str) -> list[Span]:
@@ -121,29 +135,45 @@ def _stripped(text: str, start: int, end: int) -> Span:
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class CallPlace:
-    """Where one call stands: all of it, its name, its arguments. `call` is the object that holds name and arguments."""
+    """Where one call stands: all of it, its name, its arguments. `call` is the object that holds name and arguments.
+
+    `arguments` are scanned already, or stand in `text` at `written` and are scanned if they must be.
+    """
 
     whole: Span
     name: Span
     call: Node | None = None
     arguments: Node | None = None
+    text: str = ""
+    written: Span | None = None
+
+    def scanned(self) -> Node | None:
+        if self.written is not None:
+            self.arguments, self.written = scan(self.text, *self.written), None
+        return self.arguments
 
     def value(self, path: str) -> Span:
         """The value at a path, or the nearest one around it."""
-        return self.arguments.find(path)[0].span if self.arguments else self.whole
+        if path == "$" and self.written is not None:
+            start, end = _stripped(self.text, *self.written)  # all of it: no need to look inside
+            return (start, end) if start < end else self.whole
+        arguments = self.scanned()
+        return arguments.find(path)[0].span if arguments else self.whole
 
     def member(self, path: str) -> Span:
         """A member of an object: from its name's opening quote to the end of its value."""
-        if self.arguments is None:
+        arguments = self.scanned()
+        if arguments is None:
             return self.whole
-        node, rest = self.arguments.find(path)
+        node, rest = arguments.find(path)
         return node.span if rest else (node.key, node.end)
 
     def closing(self, path: str) -> Span:
         """The brace that closes the object which lacks the member that `path` names."""
-        lacking = self.arguments.find(path)[0] if self.arguments else self.call
+        arguments = self.scanned()
+        lacking = arguments.find(path)[0] if arguments else self.call
         return (lacking.end - 1, lacking.end) if lacking else self.whole
 
     def of(self, violation: Violation) -> Span:
@@ -175,7 +205,8 @@ def places(calls: Sequence[ToolCall], raw: str | None) -> list[CallPlace]:
 
 
 def _in_itself(call: ToolCall) -> CallPlace:
-    return CallPlace(whole=(0, len(call.arguments)), name=(0, len(call.name)), arguments=scan(call.arguments))
+    whole = (0, len(call.arguments))
+    return CallPlace(whole=whole, name=(0, len(call.name)), text=call.arguments, written=whole)
 
 
 def _in_block(call: ToolCall, raw: str, block: Span) -> CallPlace | None:
@@ -201,5 +232,6 @@ def _in_other_form(call: ToolCall, raw: str, position: int) -> CallPlace:
     return CallPlace(
         whole=(start, end),
         name=(start, end) if name == -1 else (name, name + len(call.name)),
-        arguments=scan(raw, start, end),
+        text=raw,
+        written=(start, end),
     )

@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from envs.trajectory import Trajectory
 from tools.command import InputError
+
+BUFFER = 1 << 20
+"""Bytes: a line of a trajectory is often longer than the usual buffer."""
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -20,12 +25,12 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: give the path of a JSONL file")
-    with path.open("rb") as lines:
+    with path.open("rb", buffering=BUFFER) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = decoded(line)
             except (ValueError, RecursionError) as error:
                 if line.startswith(b"{") and not line.endswith(b"\n"):
                     return  # being written at this moment, or cut off by a crash
@@ -33,6 +38,55 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(record, dict):
                 raise InputError(f"{path}:{number} is no JSON object: remove or repair that line")
             yield record
+
+
+_PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WHOLE = msgspec.json.Decoder()
+
+
+class _SharedTools:
+    """Lists of tools by their text, up to so many bytes: on a file whose every line has its own, memory stays flat."""
+
+    MAX_BYTES = 8_000_000
+
+    def __init__(self) -> None:
+        self.lists: dict[tuple[int, bytes, bytes], tuple[bytes, Any]] = {}
+        self.size = 0
+
+    def decoded(self, text: bytes) -> Any:
+        middle = len(text) // 2
+        key = len(text), text[middle : middle + 64], text[-64:]  # hashing all of it would take longer than comparing
+        known = self.lists.get(key)
+        if known is not None and known[0] == text:
+            return known[1]
+        tools = _WHOLE.decode(text)
+        self.size += len(text)
+        if self.size > self.MAX_BYTES:
+            self.lists, self.size = {}, len(text)
+        self.lists[key] = text, tools
+        return tools
+
+
+_SHARED = _SharedTools()
+
+
+def decoded(line: bytes) -> Any:
+    """A line of JSON, in about a third of the time that `json` takes.
+
+    Trajectories of one world say the same tools over and over. Lines whose `tools` are the same text get the very same
+    list, which must not be changed; whoever compiles tools can tell by its identity that they are known.
+    What msgspec doesn't take (NaN, a lone surrogate, a byte order mark, what is no JSON) goes to `json`, which has the
+    last word and raises ValueError or RecursionError.
+    """
+    try:
+        parts = _PARTS.decode(line)
+        record = {
+            name: _SHARED.decoded(bytes(part)) if name == "tools" else _WHOLE.decode(part)
+            for name, part in parts.items()
+        }
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return json.loads(line)
+    return record
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:

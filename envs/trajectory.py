@@ -51,8 +51,9 @@ class Turn:
 class Trajectory:
     """One finished rollout; its fields are those of the file format.
 
-    `tools` are all that were offered; those in `tools_from` only from the message of that index on. `fault` says what
-    the infrastructure failed at, where that ended the rollout.
+    `tools` are all that were offered; those in `tools_from` only from the message of that index on. A log from
+    elsewhere may not say which there were: then `tools_known` is false. `fault` says what the infrastructure failed at,
+    where that ended the rollout.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Trajectory:
     token_exact: bool = False
     tools_from: Mapping[str, int] = field(default_factory=dict)
     fault: str = ""
+    tools_known: bool = True
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def prompt_ids(self, turn: int) -> list[int]:
@@ -85,11 +87,14 @@ class Trajectory:
         record = asdict(self)
         if not self.fault:
             del record["fault"]
+        if not record.pop("tools_known"):
+            del record["tools"]
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":
-        """Read a record of the file format; a trajectory from elsewhere needs `id`, `tools` and `messages` only.
+        """Read a record of the file format; a trajectory from elsewhere needs `id` and `messages` only, and has `tools`
+        where they are known.
 
         Raises ValueError for a record that lacks them, or of another schema version.
         """
@@ -97,13 +102,13 @@ class Trajectory:
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {version!r}, this hintsight reads {SCHEMA_VERSION}")
         messages = record.get("messages")
-        if "id" not in record or not isinstance(messages, list) or not all(isinstance(part, dict) for part in messages):
+        if "id" not in record or not isinstance(messages, list) or not _DICTS.issuperset(map(type, messages)):
             raise ValueError(f"no trajectory: expected 'id' and a list of 'messages', came {', '.join(record) or '{}'}")
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
         if not isinstance(task, Mapping):
             raise ValueError(f"expected task to be an object, came {type(task).__name__}")
         for name, parts in (("tools", tools), ("turns", turns)):
-            if not all(isinstance(part, Mapping) for part in parts):
+            if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
                 raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
         return cls(
             id=str(record["id"]),
@@ -119,7 +124,11 @@ class Trajectory:
             token_exact=bool(record.get("token_exact")),
             tools_from=_tools_from(record.get("tools_from") or {}),
             fault=str(record.get("fault") or ""),
+            tools_known=record.get("tools") is not None,
         )
+
+
+_DICTS = frozenset({dict})
 
 
 def _tools_from(value: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -395,3 +396,15 @@ def test_whatever_comes_every_span_is_inside_its_text(steps: list[list[Call]], r
     for finding in findings:
         start, end = finding.span
         assert 0 <= start <= end <= len(text_of(trajectory, finding))
+
+
+def test_the_rule_that_the_readme_shows() -> None:
+    text = (Path(__file__).parents[1] / "critics" / "README.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    (code,) = [block for block in blocks if "@rule(" in block]
+    try:
+        exec(compile(code, "critics/README.md", "exec"), {})
+        assert seen(act("Done.", raw=False)) == [("premature_stop", 1, None, "Done.")]
+        assert seen(act(RIGHT, "Done.")) == []
+    finally:
+        RULES.pop(ErrorCode.PREMATURE_STOP, None)

@@ -112,6 +112,17 @@ def test_the_compiled_schema_accepts_nothing_that_jsonschema_refuses(schema: dic
 
 
 @settings(deadline=None)
+@given(ROOTS, st.lists(VALUES | st.sampled_from(["2024-05-01", "a@b"]), min_size=1, max_size=10))
+def test_with_formats_too_both_readings_agree(schema: dict[str, Any], values: list[Any]) -> None:
+    compiled, plain = Compiled(schema, formats=True), Compiled(schema)
+    for value in values if verdicts(schema, values) else ():
+        refused = next(iter(compiled.errors(value)), None) is not None
+        assert not (refused and compiled.is_valid(value))
+        if "not" not in json.dumps(schema) and "oneOf" not in json.dumps(schema):
+            assert refused or next(iter(plain.errors(value)), None) is None  # a format only ever refuses more
+
+
+@settings(deadline=None)
 @given(PATTERNS | st.text(alphabet="ab1-_[]^$.*+?{}(),|\\dwsé", max_size=8), st.lists(TEXTS | st.text("ab1-_é\n")))
 def test_patterns_are_read_as_python_reads_them(pattern: str, values: list[str]) -> None:
     compiled = Compiled({"pattern": pattern})

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tools import READ, WRITE, Tool, ToolCall, Toolset, tool, tools_of
 from tools.command import InputError
-from tools.dialects import mapped, read_tool, read_tools, to_mcp
+from tools.dialects import read_tool, read_tools, to_mcp
+from tools.drafts import mapped
 from tools.wrappers import add_distractors, answering, keep, refusing, rename, scramble_descriptions, shuffle, withhold
 
 

@@ -69,11 +69,16 @@ class ToolCall:
     def from_openai(cls, call: Mapping[str, Any]) -> "ToolCall":
         """Read an entry of OpenAI's `tool_calls`; arguments may come as a string or as an object."""
         function = call.get("function")
-        if not isinstance(function, dict | Mapping):
+        if type(function) is not dict and not isinstance(function, Mapping):
             raise ValueError(f"expected a tool call with a 'function' object, got {call!r}: use OpenAI's chat form")
-        arguments = function.get("arguments", "")
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        return cls(id=str(call.get("id") or ""), name=str(function.get("name") or ""), arguments=text)
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
+        call_id, name = call.get("id"), function.get("name")
+        return cls(
+            id=call_id if type(call_id) is str else str(call_id or ""),
+            name=name if type(name) is str else str(name or ""),
+            arguments=text,
+        )
 
     def to_openai(self) -> dict[str, Any]:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}

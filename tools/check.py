@@ -7,34 +7,38 @@ gives its errors our codes, and says what was probably meant.
 
 import json
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+import msgspec
 from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
 from tools.call import ErrorCode, ToolCall, Violation
-from tools.compiled import MAX_VIOLATIONS
+from tools.keywords import MAX_VIOLATIONS, extra_names
 from tools.schema import Tool
 
 MAX_ARGUMENTS = 1_000_000
 """Characters of arguments that are read; more is a malformed call, so that none takes long to refuse."""
 
+DEEP = 50
+"""Levels that arguments may nest before it is they that can't be checked."""
+
 
 def check_call(
-    call: ToolCall, offered: Mapping[str, Tool], catalogue: Collection[str] = ()
+    call: ToolCall, offered: Mapping[str, Tool], catalogue: Collection[str] = (), *, suggest: bool = True
 ) -> tuple[dict[str, Any], list[Violation]]:
     """The parsed arguments and all violations of a call; no violation means that it may be carried out.
 
-    `catalogue` holds the names of real tools that are not offered: calling one is `unavailable_tool`.
+    `catalogue` holds the names of real tools that are not offered: calling one is `unavailable_tool`. Without `suggest`
+    nothing is said of what was probably meant, which takes longer to find than all the rest.
     Raises ValueError if the tool's own schema is no JSON Schema: the developer's mistake, not the model's.
     """
     tool = offered.get(call.name)
     if tool is None:
-        return {}, [_unknown(call, tuple(offered), catalogue)]
+        return {}, [_unknown(call, tuple(offered), catalogue, suggest)]
     try:
         arguments = _parsed(call.arguments)
     except (ValueError, RecursionError) as error:
@@ -44,21 +48,33 @@ def check_call(
     if tool.compiled.is_valid(arguments):
         return arguments, []
     try:
-        return arguments, check_arguments(arguments, tool)
+        return arguments, check_arguments(arguments, tool, suggest=suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
-        return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+        if _nests_deeper(arguments, DEEP):
+            return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+        return arguments, []  # the schema itself is too deep for anybody to check with
 
 
-def check_arguments(arguments: Mapping[str, Any], tool: Tool) -> list[Violation]:
+def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool = True) -> list[Violation]:
     """The violations of parsed arguments against a tool's parameters, in the order of the schema: all, up to 20.
 
     Raises ValueError if the schema is none, or refers to a part that it doesn't have.
     """
     try:
-        found = (violation for error in tool.compiled.errors(arguments) for violation in _violations(error))
-        return list(islice(found, MAX_VIOLATIONS))
+        found = (violation for error in tool.compiled.errors(arguments) for violation in _violations(error, suggest))
+        return list(islice(_each_once(found), MAX_VIOLATIONS))
     except Unresolvable as error:
         raise ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
+
+
+def _each_once(violations: Iterable[Violation]) -> Iterator[Violation]:
+    """A schema may say the same twice (`allOf`, a `$ref` beside a type)."""
+    seen: set[tuple[str, str, str]] = set()
+    for violation in violations:
+        mark = violation.code.value, violation.path, violation.expected
+        if mark not in seen:
+            seen.add(mark)
+            yield violation
 
 
 def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
@@ -71,7 +87,7 @@ def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
     return words[close[0]] if close else None
 
 
-def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str]) -> Violation:
+def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str], suggest: bool) -> Violation:
     if not call.name:
         return _malformed("a JSON object with a name and arguments", call.arguments)
     code = ErrorCode.UNAVAILABLE_TOOL if call.name in catalogue else ErrorCode.NONEXISTENT_TOOL
@@ -81,20 +97,25 @@ def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str])
         expected="an available tool",
         came=call.name,
         allowed=names,
-        suggestion=nearest(call.name, names),
+        suggestion=nearest(call.name, names) if suggest else None,
     )
 
 
-def _violations(error: ValidationError) -> Iterator[Violation]:
+def _violations(error: ValidationError, suggest: bool) -> Iterator[Violation]:
     """One validation error in our codes. A union is reported by the branch that fits best."""
     wanted: Any = error.validator_value
     if error.validator in ("anyOf", "oneOf") and error.context:
         for part in _nearest_branch(error.context):
-            yield from _violations(part)
+            yield from _violations(part, suggest)
     elif error.validator == "required":
         yield from _missing(error)
     elif error.validator == "additionalProperties":
-        yield from _unexpected(error)
+        yield from _unexpected(error, suggest)
+    elif error.validator == "dependentRequired":
+        yield from _dependent(error)
+    elif error.validator is None:  # the schema `false`, which allows nothing at this place
+        expected, came = "no such argument", error.instance
+        yield Violation(code=ErrorCode.UNEXPECTED_ARGUMENT, path=error.json_path, expected=expected, came=came)
     elif error.validator == "type":
         yield Violation(code=ErrorCode.WRONG_TYPE, path=error.json_path, expected=_types(wanted), came=error.instance)
     elif error.validator in ("enum", "const"):
@@ -105,7 +126,7 @@ def _violations(error: ValidationError) -> Iterator[Violation]:
             expected="an allowed value",
             came=error.instance,
             allowed=allowed,
-            suggestion=nearest(error.instance, allowed),
+            suggestion=nearest(error.instance, allowed) if suggest else None,
         )
     else:
         expected = f"{error.validator} {json.dumps(wanted)}"
@@ -135,20 +156,29 @@ def _missing(error: ValidationError) -> Iterator[Violation]:
     yield Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=tuple(required))
 
 
-def _unexpected(error: ValidationError) -> Iterator[Violation]:
+def _dependent(error: ValidationError) -> Iterator[Violation]:
+    """A name that another one asks for; jsonschema quotes it at the start of its message."""
+    wanted: Any = error.validator_value
+    names = {name: given for given, others in wanted.items() for name in others}
+    name = next(name for name in names if error.message.startswith(f"{name!r} "))
+    path, expected = f"{error.json_path}.{name}", f"a value, since {names[name]} is given"
+    yield Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=(name,))
+
+
+def _unexpected(error: ValidationError, suggest: bool) -> Iterator[Violation]:
     schema: Any = error.schema
     instance: Any = error.instance
-    allowed, patterns = tuple(schema.get("properties", ())), tuple(schema.get("patternProperties", ()))
-    for name in instance:
-        if name not in allowed and not any(re.search(pattern, name) for pattern in patterns):
-            yield Violation(
-                code=ErrorCode.UNEXPECTED_ARGUMENT,
-                path=f"{error.json_path}.{name}",
-                expected="no such argument",
-                came=instance[name],
-                allowed=allowed,
-                suggestion=nearest(name, [other for other in allowed if other not in instance]),
-            )
+    allowed = tuple(schema.get("properties", ()))
+    for name in extra_names(instance, schema):
+        others = [other for other in allowed if other not in instance] if suggest else ()
+        yield Violation(
+            code=ErrorCode.UNEXPECTED_ARGUMENT,
+            path=f"{error.json_path}.{name}",
+            expected="no such argument",
+            came=instance[name],
+            allowed=allowed,
+            suggestion=nearest(name, others),
+        )
 
 
 def _types(wanted: str | list[str]) -> str:
@@ -163,11 +193,22 @@ def _parsed(text: str) -> Any:
     """JSON of arguments; no text at all stands for none. Raises ValueError or RecursionError for what is no JSON."""
     if len(text) > MAX_ARGUMENTS:
         raise ValueError(f"of at most {MAX_ARGUMENTS} characters")
-    if text.startswith("{"):
-        value, end = _DECODER.raw_decode(text)
-        if end == len(text):
-            return value
-    return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
+    try:
+        return _decode(text or "{}")
+    except (ValueError, RecursionError):  # `json` says what is wrong, and takes a lone surrogate's escape
+        return json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    parts = [value]
+    for _ in range(levels):
+        parts = [
+            inner
+            for part in parts
+            if isinstance(part, (dict, list))
+            for inner in (part.values() if isinstance(part, dict) else part)
+        ]
+    return bool(parts)
 
 
 def _refuse_constant(name: str) -> None:
@@ -182,4 +223,4 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_decode = msgspec.json.Decoder().decode

@@ -12,34 +12,35 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, partial
 from typing import Any
 
 import jsonschema_rs
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
 from referencing import Registry
 
-MAX_VIOLATIONS = 20
-"""So many are named at most: an array of a million wrong items is refused quickly, and in a short text."""
+from tools.keywords import FORMATS, MAX_REFERENCES, Validator, bounded_errors, format_checker
+from tools.patterns import reads_alike
 
 
 class Compiled:
-    """The two readings of one schema, each made when it is first asked for. The schema must not change after that."""
+    """The two readings of one schema, each made when it is first asked for. The schema must not change after that.
 
-    __slots__ = ("accepts", "parameters", "pickled", "validator")
+    With `formats` also those of `tools.keywords.FORMATS` are asserted; JSON Schema itself takes them as a remark.
+    """
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
+    __slots__ = ("accepts", "formats", "parameters", "pickled", "validator")
+
+    def __init__(self, parameters: Mapping[str, Any], *, formats: bool = False) -> None:
         self.parameters = parameters
+        self.formats = formats
         self.accepts: Callable[[Any], bool] | None = None
         self.validator: Any = None
         self.pickled = b""
 
-    def __reduce__(self) -> tuple[type["Compiled"], tuple[Mapping[str, Any]]]:
-        return Compiled, (self.parameters,)  # a copy in another process compiles its own
+    def __reduce__(self) -> tuple[Callable[..., "Compiled"], tuple[Mapping[str, Any]]]:
+        return partial(Compiled, formats=self.formats), (self.parameters,)  # a copy elsewhere compiles its own
 
     def copy(self) -> dict[str, Any]:
         """The schema for somebody who may change it: it is made once and shared. (deepcopy takes six times as long.)"""
@@ -52,7 +53,7 @@ class Compiled:
         """Whether JSON is certainly valid; False may also mean that jsonschema has to be asked."""
         accepts = self.accepts
         if accepts is None:
-            accepts = self.accepts = _acceptor(self.parameters)
+            accepts = self.accepts = _acceptor(self.parameters, self.formats)
         try:
             return accepts(value)
         except ValueError:  # a lone surrogate has no place in Rust's strings
@@ -61,18 +62,24 @@ class Compiled:
     def errors(self, value: Any) -> Iterator[ValidationError]:
         """jsonschema's errors. Raises ValueError if the schema is none."""
         if self.validator is None:
-            self.validator = _validator(json.dumps(self.parameters, default=dict))
-        errors: Iterator[ValidationError] = self.validator.iter_errors(value)
-        return errors
+            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats)
+        return bounded_errors(self.validator, value)
 
 
-def _acceptor(parameters: Mapping[str, Any]) -> Callable[[Any], bool]:
+def _acceptor(parameters: Mapping[str, Any], formats: bool) -> Callable[[Any], bool]:
     survey = _Survey(parameters)
     try:
         # Under `oneOf` a branch that is refused too readily would make another one the only one that fits.
-        if survey.trusts(parameters) and not {"oneOf", "pattern"} <= survey.keywords:
-            schema = dict(parameters)
-            return jsonschema_rs.Draft202012Validator(schema, validate_formats=False, offline=True).is_valid
+        refuses_more = {"pattern", "format"} if formats else {"pattern"}
+        if (
+            survey.trusts(parameters)
+            and survey.weight <= MAX_REFERENCES
+            and not ("oneOf" in survey.keywords and refuses_more & survey.keywords)
+        ):
+            compiled = jsonschema_rs.Draft202012Validator(
+                dict(parameters), validate_formats=formats, formats=FORMATS if formats else None, offline=True
+            )
+            return compiled.is_valid
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass  # jsonschema says what is wrong with the schema
     return _accept_nothing
@@ -99,6 +106,8 @@ class _Survey:
         self.root = root
         self.keywords: set[str] = set()
         self.followed: dict[str, bool] = {}  # by $ref: whether its walk has ended
+        self.weights: dict[str, int] = {}
+        self.weight = 0  # how many a $ref there are when each is written out: few may stand for a billion
 
     def trusts(self, schema: Any) -> bool:
         if isinstance(schema, bool):
@@ -117,12 +126,15 @@ class _Survey:
             return all(map(self.trusts, value.values()))
         if keyword == "$ref":
             return self._trusts_reference(value)
-        return keyword == "pattern" and _reads_alike(value)
+        return keyword == "pattern" and reads_alike(value)
 
     def _trusts_reference(self, reference: str) -> bool:
+        before = self.weight
+        self.weight += self.weights.get(reference, 1)
         if reference not in self.followed:
             self.followed[reference] = False
             self.followed[reference] = self.trusts(_local(reference, self.root))
+            self.weights[reference] = self.weight - before
         return self.followed[reference]  # still False inside its own walk: a circle
 
 
@@ -134,66 +146,12 @@ def _local(reference: str, root: Mapping[str, Any]) -> Any:
     return root[match[1]][match[2]]
 
 
-# What Python and Rust read alike, or Rust more narrowly (\d and \w are ASCII there; $ is the very end).
-_ALIKE = re.compile(
-    r"""(?: (?: [A-Za-z0-9\ _@\#%,:;=!"'<>/~&`-] | \\[dw.\-/+*?()\[\]{}^$|\\] | [.^$|)] | \((?:\?:)?
-          | \[ (?!\^|-|[^\]]*--) (?:[A-Za-z0-9\ _.,:;@\#%=!/+*?()$-]|\\[dw.\-])+ \]
-          | \[\^ (?!-|[^\]]*--) [A-Za-z0-9\ _.,:;@\#%=!/+*?()$-]+ \] )
-          (?: (?: [*+?] | \{\d{1,3}(?:,\d{0,3})?\} ) \?? (?![*+?{]) )? )*""",
-    re.VERBOSE | re.ASCII,
-)
-
-
-def _reads_alike(pattern: str) -> bool:
-    if _ALIKE.fullmatch(pattern) is None:
-        return False
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError):
-        return False
-    return True
-
-
 @lru_cache(maxsize=4096)
-def _validator(schema: str) -> Any:
+def _validator(schema: str, formats: bool) -> Any:
     parameters = json.loads(schema)
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         raise ValueError(f"a tool's parameters are no JSON Schema at {error.json_path}: {error.message}") from error
     # jsonschema's own registry fetches what a $ref names from the network; a schema from a file must not make it do so.
-    return _Validator(parameters, registry=Registry())
-
-
-def _bounded(keyword: str) -> Any:
-    """jsonschema's rule for a union, which gathers the errors of all branches, told to stop at a few of each."""
-    rule = Draft202012Validator.VALIDATORS[keyword]
-
-    def check(validator: Any, branches: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        yield from rule(_FewErrors(validator), branches, instance, schema)
-
-    return check
-
-
-def _multiple_of(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """jsonschema's rule, which divides in floats first, and crashes where an integer has no place in one."""
-    try:
-        yield from Draft202012Validator.VALIDATORS["multipleOf"](validator, step, instance, schema)
-    except OverflowError:
-        if Fraction(instance) % Fraction(step):
-            yield ValidationError(f"{instance!r} is not a multiple of {step}")
-
-
-class _FewErrors:
-    """A validator whose `descend` gives a few errors only."""
-
-    def __init__(self, validator: Any) -> None:
-        self.evolve = validator.evolve
-        self._descend = validator.descend
-
-    def descend(self, *arguments: Any, **names: Any) -> Iterator[ValidationError]:
-        return islice(self._descend(*arguments, **names), MAX_VIOLATIONS)
-
-
-_RULES = {"anyOf": _bounded("anyOf"), "oneOf": _bounded("oneOf"), "multipleOf": _multiple_of}
-_Validator: Any = extend(Draft202012Validator, _RULES)  # type: ignore[no-untyped-call]
+    return Validator(parameters, registry=Registry(), format_checker=format_checker() if formats else None)

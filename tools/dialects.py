@@ -12,27 +12,15 @@ request, a server's answer, a line of a benchmark). Left out: which of OpenAI's 
 says them as well), and MCP's `outputSchema`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 from tools.check import check_arguments
 from tools.command import InputError
+from tools.drafts import modern
 from tools.schema import READ, WRITE, Tool
-
-JSON_TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
-OTHER_TYPES: Mapping[str, str | None] = {
-    **dict.fromkeys(("dict", "HashMap", "Hashtable", "Object", "map"), "object"),
-    **dict.fromkeys(("list", "tuple", "set", "ArrayList", "Array", "Queue", "Stack"), "array"),
-    **dict.fromkeys(("str", "String", "char", "character"), "string"),
-    **dict.fromkeys(("int", "long", "short", "byte", "Bigint", "Integer"), "integer"),
-    **dict.fromkeys(("float", "double", "Number"), "number"),
-    **dict.fromkeys(("bool", "Boolean"), "boolean"),
-    **dict.fromkeys(("None", "NoneType"), "null"),
-    **dict.fromkeys(("any", "Any"), None),
-}
-"""JSON Schema's word for a type of another language; None where anything goes."""
 
 
 def read_tools(value: Any) -> list[Tool]:
@@ -63,7 +51,7 @@ def read_tool(spec: Any) -> Tool:
         tool = Tool.from_openai({**function, "parameters": function.get(key)})
     except ValueError as error:
         raise InputError(str(error)) from error
-    tool = replace(tool, parameters=mapped(tool.parameters, _in_json_types), access=READ if reads else WRITE)
+    tool = replace(tool, parameters=modern(tool.parameters), access=READ if reads else WRITE)
     _must_be_schema(tool)
     return tool
 
@@ -76,32 +64,6 @@ def to_mcp(tool: Tool) -> dict[str, Any]:
         "inputSchema": {"type": "object", **deepcopy(dict(tool.parameters))},
         "annotations": {"readOnlyHint": tool.access is READ},
     }
-
-
-def mapped(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """A copy of a schema in which each part that is a schema itself went through `change`, inner ones first."""
-    if not isinstance(schema, Mapping):
-        return schema
-    copy: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        if keyword in ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas"):
-            named = isinstance(value, Mapping)
-            copy[keyword] = {name: mapped(part, change) for name, part in value.items()} if named else value
-        elif keyword in ("anyOf", "oneOf", "allOf", "prefixItems", "items") and isinstance(value, list):
-            copy[keyword] = [mapped(part, change) for part in value]
-        elif keyword in ("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames"):
-            copy[keyword] = mapped(value, change)
-        else:
-            copy[keyword] = deepcopy(value)
-    return change(copy)
-
-
-def _in_json_types(schema: dict[str, Any]) -> dict[str, Any]:
-    wanted = schema.get("type")
-    if not isinstance(wanted, str) or wanted in JSON_TYPES:
-        return schema
-    meant = OTHER_TYPES.get(wanted, wanted)
-    return {key: meant if key == "type" else value for key, value in schema.items() if meant or key != "type"}
 
 
 def _read(number: int, spec: Any) -> Tool:

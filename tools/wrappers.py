@@ -22,7 +22,7 @@ from random import Random
 from typing import Any
 
 from tools.command import did_you_mean
-from tools.dialects import mapped
+from tools.drafts import mapped
 from tools.schema import READ, Tool
 from tools.toolset import DomainError, Toolset, renamed
 

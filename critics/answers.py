@@ -1,0 +1,114 @@
+"""What the answer to a call says, in the environment's own words: carried out, refused, or failed by itself.
+
+Environments have no common form. Some set a flag (`is_error`, MCP's `isError`), some answer `{"error": ...}`, some
+write `Error: ...`, and some hand on the text of an exception. Three questions are asked of an answer:
+
+- Is it an error? By a flag, or by how the text begins.
+- Was it the environment's own fault (a timeout, 429, a lost connection)? Then nobody's call is to blame.
+- Is there any word of refusal in it? If not, a call that the schema forbids was carried out all the same.
+
+Left out: which of our codes an error's words stand for (`critics.wording`).
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from critics.finding import content_of
+
+HEAD, TAIL = 400, 120
+"""Errors say so at the beginning; MCP's flag stands at the end. The middle of a long answer is data."""
+
+
+class Answer(Enum):
+    """What an answer is taken for. FLAGGED is an error that a flag tells; a FAULT is the environment's own."""
+
+    NONE = "none"
+    NO_ERROR = "no error"
+    ERROR = "error"
+    FLAGGED = "flagged"
+    FAULT = "fault"
+
+
+ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
+
+_NO_ERROR = re.compile(
+    r"""(?:is_?error|errors?|error_?message|failed)\\*["']?\s*[:=]\s*"""
+    r"""(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)|(?:errors|failed)["']\s*:\s*\d+"""
+)
+_FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
+"""What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
+_FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
+_WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
+WRAPPING = 240
+"""An MCP result that was printed whole has its text so far from its beginning, at most."""
+_ERROR = re.compile(
+    r"""\W*[\w.]*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+)
+_ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
+_FAULT = re.compile(
+    r"time[d ]*[ -]?out|rate limit|too many requests|quota|connection (?:error|refused|reset|aborted|closed|timeout)"
+    r"|econn|enotfound|network error|temporarily|service unavailable|bad gateway|internal[ _](?:server[ _])?error"
+    r"|(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b|fetch failed|overloaded|out of memory"
+    r"|cannot connect|unreachable"
+)
+REFUSING = (
+    "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",
+    "not exist", "not available", "unavailable", "unsupported", "not supported", "undefined", "not defined",
+    "unrecognized", "cannot", "unable", "fail", "missing", "required", "unexpected", "must ", "denied", "forbidden",
+    "refuse", "reject", "illegal", "not allowed", "not permitted", "not valid", "bad request", "sorry", "expected",
+    "violat", "mismatch", "incorrect", "wrong", "no tool", "no function", "not a ", "not have", "not callable",
+    "out of range", "malformed", "could not", "should be", "not enough", "too many", "not implemented", "unauthorized",
+)  # fmt: skip
+"""An answer that has none of these in it is no error, in any environment whose words are English."""
+
+
+def answer_of(result: Mapping[str, Any] | None) -> Answer:
+    """What a tool's message is taken for."""
+    if result is None:
+        return Answer.NONE
+    flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
+    ends = _ends(result)
+    if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
+        return Answer.NO_ERROR if ends.strip() else Answer.NONE
+    flagged = flagged or _FLAG.search(ends) is not None
+    plain = _NO_ERROR.sub("", ends)
+    if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
+        return Answer.NO_ERROR
+    if not ends.startswith('{"errors"') and _FAULT.search(plain):  # what our own worlds refuse is no fault of theirs
+        return Answer.FAULT
+    return Answer.FLAGGED if flagged else Answer.ERROR
+
+
+def _beginning(ends: str) -> int:
+    """Where the text itself begins, inside what a program has wrapped it in."""
+    if "text" not in ends:
+        return 0
+    return max((match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)), default=0)
+
+
+def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
+    """The same where the world is one of ours, which flags every error: what its results speak of is data."""
+    if result is None:
+        return Answer.NONE
+    return Answer.FLAGGED if result.get("is_error") else Answer.NO_ERROR
+
+
+def refuses(result: Mapping[str, Any]) -> bool:
+    """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
+    ends = _ends(result)
+    if "error" in ends or "fail" in ends:
+        ends = _NO_ERROR.sub("", ends)
+    return any(word in ends for word in REFUSING)
+
+
+def _ends(result: Mapping[str, Any]) -> str:
+    """The beginning and the end of an answer, in small letters."""
+    content = result.get("content")
+    text = content if type(content) is str else content_of(dict(result))
+    ends = text.lower() if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}".lower()
+    if "error" in ends:
+        for flag in _FLAGS_OF_SUCCESS:
+            ends = ends.replace(flag, "")
+    return ends

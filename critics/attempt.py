@@ -1,0 +1,128 @@
+"""One call of a trajectory, with what is wrong with it and how it was answered.
+
+Left out: how calls are gathered and checked (`critics.reading`), and what an answer's words mean (`critics.answers`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from critics.answers import Answer, refuses
+from critics.finding import NAME_CODES, content_of
+from critics.spans import CallPlace, places
+from critics.wording import Wording, wording_of
+from envs import Message
+from tools import ToolCall, Violation
+
+WORDS = 1_000
+"""Characters of an answer that are read for the environment's own words."""
+
+
+class Attempt:
+    """One tool call, with what is wrong with it and the message that answered it.
+
+    What takes time and is rarely asked for is found when it is: the place in the text, what the answer's words mean,
+    and `key`, which is equal for calls that ask for the same, however their JSON is spaced and ordered.
+    """
+
+    __slots__ = ("_key",
+        "_place", "_wording", "answer",
+        "arguments", "call", "call_index", "message_index", "result",
+                 "siblings", "violations")  # fmt: skip
+
+    def __init__(
+        self,
+        message_index: int,
+        call_index: int,
+        siblings: Sequence[ToolCall],
+        checked: tuple[Mapping[str, Any], Sequence[Violation]],
+        result: Message | None,
+        answer: Answer,
+    ) -> None:
+        self.message_index = message_index
+        self.call_index = call_index
+        self.siblings = siblings
+        self.call = siblings[call_index]
+        self.arguments, self.violations = checked
+        self.result = result
+        self.answer = answer
+        self._place: CallPlace | None = None
+        self._key: tuple[str, str] | None = None
+        self._wording: Wording | Literal[False] | None = False
+
+    def place(self, raw: str | None) -> CallPlace:
+        """Where it stands in its turn's raw text, or in its own strings where that is not known."""
+        if self._place is None:
+            self._place = places(self.siblings, raw)[self.call_index]
+        return self._place
+
+    @property
+    def key(self) -> tuple[str, str]:
+        if self._key is None:
+            self._key = self.call.name, _canonical(self.call.arguments)
+        return self._key
+
+    @property
+    def tolerated(self) -> bool:
+        """Whether the environment carried the call out although the schema forbids its arguments.
+
+        A name that is in no list is another matter: no answer makes it one of the tools that were offered.
+        """
+        if not self.violations or self.result is None or self.violations[0].code in NAME_CODES:
+            return False
+        return self.answer is Answer.NO_ERROR and not refuses(self.result)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the environment answered with an error that is not its own fault."""
+        return self.answer is Answer.FLAGGED or self.answer is Answer.ERROR
+
+    @property
+    def wording(self) -> Wording | None:
+        """What the environment's own words call wrong with a call that the schema has nothing against."""
+        if self._wording is False:
+            asked = self.result is not None and self.refused and not self.violations
+            text = content_of(self.result)[:WORDS] if asked and self.result else ""
+            self._wording = wording_of(text) if text and not errors_in(text) else None
+        return self._wording
+
+    @property
+    def failed(self) -> bool:
+        """Whether the call led to nothing by its own fault."""
+        if self.answer is Answer.FAULT:
+            return False
+        return self.refused or (bool(self.violations) and not self.tolerated)
+
+    @property
+    def succeeded(self) -> bool:
+        if self.answer is Answer.NO_ERROR and not self.violations:
+            return True
+        return self.result is not None and self.answer is not Answer.FAULT and not self.failed
+
+
+def asks_the_same(one: Attempt, other: Attempt) -> bool:
+    """Whether two calls ask for the same; most that don't can be told apart without reading their JSON again."""
+    if one.call.name != other.call.name:
+        return False
+    if one.call.arguments == other.call.arguments:
+        return True
+    return one.arguments == other.arguments and one.key == other.key
+
+
+def _canonical(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments or "{}"), sort_keys=True)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def errors_in(content: str) -> list[Mapping[str, Any]]:
+    """The errors that a result of our own form lists."""
+    if not content.lstrip().startswith('{"errors"'):
+        return []
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):
+        return []
+    errors = record.get("errors") if isinstance(record, dict) else None
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []

@@ -1,0 +1,229 @@
+"""What environments answered: errors, faults and successes in their own words, and what rules make of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from critics import CERTAIN, WARNING, Finding, criticize, text_of
+from critics.answers import Answer, answer_of, refuses
+from critics.leaks import leak_in
+from critics.wording import wording_of
+from envs import Trajectory, read_trajectories
+from tools import INVALID_CALL_CODES, ErrorCode
+
+SAMPLES = Path(__file__).parents[2] / "shared" / "samples" / "real-agents.jsonl"
+TOOL = {
+    "name": "search",
+    "parameters": {
+        "type": "object",
+        "properties": {"query": {"type": "string"}, "limit": {"type": "integer"}, "lang": {"enum": ["en_US"]}},
+        "required": ["query"],
+    },
+}
+
+
+def answered(
+    arguments: Any, result: str | None, name: str = "search", **record: Any
+) -> tuple[Trajectory, list[Finding]]:
+    """A log of one call and what the environment said to it."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": text}}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls": [call]}]
+    if result is not None:
+        messages.append({"role": "tool", "tool_call_id": "c", "content": result})
+    trajectory = Trajectory.from_json({"id": "t", "tools": [TOOL], "messages": messages, **record})
+    return trajectory, criticize(trajectory)
+
+
+def mcp(text: str, error: bool) -> str:
+    return f"meta=None content=[TextContent(type='text', text={text!r}, annotations=None)] isError={error}"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('{"orders": [7], "error": null}', Answer.NO_ERROR),
+        ('{"error": "", "response": "all good"}', Answer.NO_ERROR),
+        (mcp("3 pages about errors", False), Answer.NO_ERROR),
+        ("The guide to unknown errors, page 1", Answer.NO_ERROR),
+        ("Error: order not found", Answer.ERROR),
+        ('{"error": "No such function name: look"}', Answer.ERROR),
+        ("TypeError: search() got an unexpected keyword argument 'x'", Answer.ERROR),
+        ("Unknown action look", Answer.ERROR),
+        (mcp("no page", True), Answer.FLAGGED),
+        (mcp('{\n  "content": [{"text": "no page"}],\n  "isError": true\n}', False), Answer.FLAGGED),
+        ("Error: Connection timeout to host", Answer.FAULT),
+        ('{"error": "rate limit exceeded"}', Answer.FAULT),
+        ("Error: status code 503", Answer.FAULT),
+        (mcp("Failed to fetch https://example.invalid: HTTP error: 503", True), Answer.FAULT),
+        (" ", Answer.NONE),
+    ],
+)
+def test_what_an_answer_is_taken_for(text: str, answer: Answer) -> None:
+    assert answer_of({"role": "tool", "content": text}) is answer
+    flagged = answer_of({"role": "tool", "content": text, "is_error": True})
+    assert flagged in (Answer.FLAGGED, Answer.FAULT)
+
+
+WORDINGS = [
+    ("No such function name: look", "nonexistent_tool", ""),
+    ("Error: Tool 'look' not found.", "nonexistent_tool", ""),
+    ("Unknown action look", "nonexistent_tool", ""),
+    ("MCP error -32601: Method not found", "nonexistent_tool", ""),
+    ("NameError: name 'look' is not defined", "nonexistent_tool", ""),
+    ("TypeError: search() got an unexpected keyword argument 'max'", "unexpected_argument", "max"),
+    ("Additional properties are not allowed ('max' was unexpected)", "unexpected_argument", "max"),
+    ("1 validation error for search\nmax\n  Extra inputs are not permitted", "unexpected_argument", "max"),
+    ("TypeError: search() missing 1 required positional argument: 'query'", "missing_argument", "query"),
+    ("Input validation error: 'query' is a required property", "missing_argument", "query"),
+    (
+        "1 validation error for search\nquery\n  Field required [type=missing, input_value={}]",
+        "missing_argument",
+        "query",
+    ),
+    ("Missing required parameter: query", "missing_argument", "query"),
+    ("json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)", "malformed_call", ""),
+    ("'5' is not of type 'integer'", "wrong_type", ""),
+    ("Input should be a valid integer, unable to parse string as an integer", "wrong_type", ""),
+    ("'en' is not one of ['en_US']", "invalid_value", ""),
+    ("The selected region is invalid.", "invalid_value", "region"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "name"), WORDINGS)
+def test_the_words_of_dispatchers_mcp_pydantic_and_python(text: str, code: str, name: str) -> None:
+    wording = wording_of(text)
+    assert wording is not None
+    assert (str(wording.code), wording.name) == (code, name)
+
+
+@pytest.mark.parametrize("text", ["Order not found", "User does not exist", "Payment method not found", "Sold out", ""])
+def test_words_about_the_world_are_no_wording(text: str) -> None:
+    assert wording_of(text) is None
+
+
+@given(st.text(alphabet="tool functi'\\\"[]{}=:.,\n<|>", max_size=300))
+def test_any_text_is_read(text: str) -> None:
+    wording_of(text)
+    assert answer_of({"content": text}) in Answer
+    assert refuses({"content": text}) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"query": 5}, "wrong_type"),
+        ({"query": "x", "limit": "5"}, "wrong_type"),
+        ({"query": "x", "lang": "en"}, "invalid_value"),
+        ({"query": "x", "max": 5}, "unexpected_argument"),
+        ({}, "missing_argument"),
+        ('{"query": "x", "limit": NaN}', "malformed_call"),
+    ],
+)
+def test_what_was_carried_out_all_the_same_is_a_warning(arguments: Any, code: str) -> None:
+    for result, confidence in (
+        ('{"pages": [1, 2, 3]}', WARNING),
+        ("Error: no page found", CERTAIN),
+        ("the limit must be a number", CERTAIN),
+        (mcp("INTERNAL_ERROR", True), CERTAIN),
+        ("", CERTAIN),
+        (None, CERTAIN),
+    ):
+        _, (finding,) = answered(arguments, result)
+        assert (str(finding.code), finding.confidence) == (code, confidence)
+        assert ("carried out" in finding.explanation) is (confidence == WARNING)
+
+
+def test_no_answer_makes_a_name_one_of_the_tools() -> None:
+    _, (finding,) = answered({}, "done", name="look")
+    assert (finding.code, finding.confidence) == (ErrorCode.NONEXISTENT_TOOL, CERTAIN)
+
+
+@pytest.mark.parametrize(("text", "code", "name"), WORDINGS)
+def test_without_schemas_the_environments_words_are_warnings(text: str, code: str, name: str) -> None:
+    trajectory, (finding,) = answered({"max": 5, "q": "x"}, f"Error: {text}", tools=None)
+    assert (str(finding.code), finding.confidence) == (code, WARNING)
+    assert "the environment said" in finding.explanation
+    assert finding.hint.startswith("Reminder: ")
+    marked = text_of(trajectory, finding)[slice(*finding.span)]
+    assert marked == ("search" if code == "nonexistent_tool" else '"max": 5' if name == "max" else marked)
+
+
+def test_without_schemas_nothing_else_is_said_of_a_call() -> None:
+    assert answered({"anything": 1}, "fine", tools=None)[1] == []
+    assert [finding.code for finding in answered('{"a": ', "fine", tools=None)[1]] == [ErrorCode.MALFORMED_CALL]
+    again = Trajectory.from_json({"id": "t", "messages": []})
+    assert Trajectory.from_json(again.to_json()) == again
+    assert "tools" not in again.to_json()
+
+
+def test_an_error_that_only_its_text_shows_is_a_warning() -> None:
+    _, (finding,) = answered({"query": "x"}, "Error: the archive is closed")
+    assert (finding.code, finding.confidence) == (ErrorCode.DOMAIN_REJECTION, WARNING)
+    _, (finding,) = answered({"query": "x"}, mcp("the archive is closed", True))
+    assert (finding.code, finding.confidence) == (ErrorCode.DOMAIN_REJECTION, CERTAIN)
+
+
+def test_the_worlds_here_flag_their_errors_so_their_words_are_data() -> None:
+    text = "Traceback: missing 1 required positional argument: 'x'"
+    assert len(answered({"query": "x"}, text)[1]) == 1
+    assert answered({"query": "x"}, text, env="workspace-v0", success=True, task={"seed": 1, "split": "test"})[1] == []
+    assert answered({"query": "x"}, '{"errors": 2, "failed": 1}')[1] == []
+
+
+def test_an_environments_own_fault_is_nobodys_error() -> None:
+    assert answered({"query": "x"}, "Error: Connection timeout")[1] == []
+    messages = answered({"query": "x"}, "Error: Connection timeout")[0].messages
+    twice = Trajectory.from_json({"id": "t", "tools": [TOOL], "messages": [*messages, *messages[1:]]})
+    assert criticize(twice) == []
+
+
+def test_no_text_at_all_is_what_the_environment_takes_it_for() -> None:
+    tool = {"name": "search", "parameters": {"type": "object", "properties": {}}}
+    assert answered("", "3 pages", tools=[tool])[1] == []
+    _, (finding,) = answered("", "Error: Expecting value: line 1 column 1 (char 0)", tools=[tool])
+    assert (finding.code, finding.confidence) == (ErrorCode.MALFORMED_CALL, CERTAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "meant"),
+    [
+        ("search<|channel|>commentary", "<|channel|>", "search"),
+        ("<|start|>functions.search", "<|start|>", "search"),
+        ("search<\uff5ctool\u2581sep\uff5c>", "<\uff5ctool\u2581sep\uff5c>", "search"),
+        ("look</tool_call>", "</tool_call>", None),
+    ],
+)
+def test_a_leaked_token_is_named_and_so_is_the_tool_that_was_meant(name: str, token: str, meant: str | None) -> None:
+    assert leak_in(name, ["search"]) == (token, meant)
+    trajectory, (finding,) = answered({"query": "x"}, None, name=name)
+    assert finding.code is ErrorCode.NONEXISTENT_TOOL
+    assert text_of(trajectory, finding)[slice(*finding.span)] == name
+    assert f"{token} leaked into the name" in finding.explanation
+    assert (f"{meant} was meant" in finding.explanation) is (meant is not None)
+
+
+def test_the_order_of_trajectories_changes_nothing() -> None:
+    logs = [answered({"query": "x", "limit": "5"}, text)[0] for text in ("fine", "Error: no", "fine")]
+    assert [criticize(log) for log in logs] == [criticize(log) for log in reversed(logs)][::-1]
+
+
+@pytest.mark.skipif(not SAMPLES.is_file(), reason="the samples of real agents are not here")
+def test_real_agents_are_read_as_their_environments_read_them() -> None:
+    shown = {"missing_arg", "unknown_tool", "env_value"}
+    found, said = set(), set()
+    records = [json.loads(line) for line in SAMPLES.read_text().splitlines()]
+    for record, trajectory in zip(records, read_trajectories(SAMPLES), strict=True):
+        skipped = {tuple(place) for place in record["skip_calls"]}
+        errors = {tuple(place): category for *place, category, _ in record["env_error_calls"]}
+        for part in criticize(trajectory):
+            place = part.message_index, part.call_index
+            if part.code in INVALID_CALL_CODES and part.confidence == CERTAIN and place not in skipped:
+                found.add((trajectory.id, *place))
+                assert place in errors
+        said |= {(trajectory.id, *place) for place, kind in errors.items() if kind in shown and place not in skipped}
+    assert said <= found

@@ -1,0 +1,104 @@
+"""The tools that a log says were offered, whatever program wrote it, read for checking calls against them.
+
+A schema here was written for a model and is checked by an environment that nobody knows. It is read as
+`tools.drafts.mended` and `tools.closing.closed` say, and the formats that everybody means alike are asserted. A tool
+is compiled at its first call, and tools of one text share what was compiled. Left out: tools that somebody wants to
+offer (`tools.dialects`), for whom a broken schema is a mistake to be told.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tools.closing import closed
+from tools.compiled import Compiled
+from tools.drafts import mended
+from tools.schema import Tool
+
+NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
+REMEMBERED = 512
+
+
+class LoggedTools(Mapping[str, Tool]):
+    """Tools by name, each read when it is asked for. Of two with one name the last one counts.
+
+    Raises ValueError for a list that holds something else than tools, and for parameters that are no object.
+    """
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]]) -> None:
+        self.functions: Mapping[str, Any] = {_name(spec): spec.get("function", spec) for spec in specs}
+        self.tools: dict[str, Tool] = {}
+
+    def __getitem__(self, name: str) -> Tool:
+        tool = self.tools.get(name)
+        return tool if tool is not None else self._read(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        tool = self.tools.get(name)
+        if tool is not None:
+            return tool
+        return self._read(name) if name in self.functions else default
+
+    def without(self, names: Collection[str]) -> "LoggedTools":
+        """The tools but for some."""
+        others = LoggedTools(())
+        others.functions = {name: function for name, function in self.functions.items() if name not in names}
+        return others
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.functions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.functions)
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def _read(self, name: str) -> Tool:
+        function = self.functions[name]
+        key = next((key for key in ("inputSchema", "input_schema") if key in function), "parameters")
+        parameters = function.get(key) or NO_PARAMETERS
+        if not isinstance(parameters, Mapping):
+            raise ValueError(f"tool {name!r}: expected a JSON Schema as {key!r}, got {parameters!r:.80}")
+        try:
+            compiled = _compiled(json.dumps(parameters, default=dict))
+        except RecursionError:  # it nests deeper than anybody could check
+            compiled = _compiled("{}")
+        tool = self.tools[name] = Tool(
+            name=name,
+            description=str(function.get("description") or ""),
+            parameters=compiled.parameters,
+            compiled=compiled,
+        )
+        return tool
+
+
+def _name(spec: Mapping[str, Any]) -> str:
+    function = spec.get("function", spec)
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError(f"expected an OpenAI tool schema with a 'name', got {spec!r:.200}")
+    return name
+
+
+@lru_cache(maxsize=4096)
+def _compiled(parameters: str) -> Compiled:
+    return Compiled(closed(mended(json.loads(parameters))), formats=True)
+
+
+_READ: OrderedDict[int, tuple[Sequence[Mapping[str, Any]], LoggedTools]] = OrderedDict()
+
+
+def logged_tools(specs: Sequence[Mapping[str, Any]]) -> LoggedTools:
+    """The tools of a trajectory. Trajectories that share their list (as a file's reader makes them do) share these;
+    so the list must not be changed in place."""
+    known = _READ.get(id(specs))
+    if known is not None and known[0] is specs:
+        return known[1]
+    tools = LoggedTools(specs)
+    _READ[id(specs)] = specs, tools
+    if len(_READ) > REMEMBERED:
+        _READ.popitem(last=False)
+    return tools
