@@ -1,4 +1,4 @@
-"""Anthropic's messages: calls are `tool_use` blocks of an assistant's content, results `tool_result` blocks of a user's.
+"""Anthropic's messages: calls are `tool_use` blocks of an assistant's content, results `tool_result` blocks of a user.
 
     {"id": ..., "system": ..., "tools": [{"name", "input_schema"}], "messages": [{"role", "content": [blocks]}]}
 

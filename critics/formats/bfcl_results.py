@@ -1,6 +1,6 @@
 """BFCL's result files of multi-turn tasks: a task a line, with what the model said and what came back.
 
-    {"id": ..., "result": [[step, ...], ...], "inference_log": [..., {"begin_of_turn_query": ..., "step_0": [...]}, ...]}
+    {"id": ..., "result": [[step, ...], ...], "inference_log": [{"begin_of_turn_query": ..., "step_0": [...]}, ...]}
 
 A step is a list of `{name: arguments}`, or a text: Python calls, as models write them that are only prompted. Where the
 log has them decoded, that is read. The functions' schemas are in the file where they stand in the prompt, or where the
@@ -11,12 +11,14 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from warnings import catch_warnings
 
-from critics.formats.form import Form, assistant, result, schema, tool_call
+from critics.formats.form import Form, assistant, result, tool_call
 from critics.formats.records import Record
 from envs import Message, StopReason, Trajectory
+from tools.dialects import read_tool
 
 FAILED = "Error during inference"
 FORCED = "forced to quit"
@@ -114,10 +116,10 @@ class _Log:
         """Tools that the model sees from here on; those that it saw before its first answer, from the start."""
         begun = any(message["role"] == "assistant" for message in self.messages)
         for tool in tools:
-            function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-            name = function.get("name") if isinstance(function, Mapping) else None
-            if isinstance(name, str) and name not in self.tools:
-                self.tools[name] = schema(name, function.get("description"), function.get("parameters"))
+            offered = _in_openai_form(json.dumps(tool))
+            name = offered["function"]["name"]
+            if name not in self.tools:
+                self.tools[name] = offered
                 if begun:
                     self.tools_from[name] = len(self.messages)
 
@@ -129,6 +131,12 @@ class _Log:
         calls = [tool_call(f"{start}_{number}", name, arguments) for number, (name, arguments) in enumerate(made)]
         said = text if text is not None else "".join(part for part in content or () if isinstance(part, str))
         return assistant(said or None, calls, reasoning)
+
+
+@lru_cache(maxsize=1024)
+def _in_openai_form(tool: str) -> dict[str, Any]:
+    """A function's schema with JSON Schema's types in place of Python's. Raises InputError for one that is none."""
+    return read_tool(json.loads(tool)).to_openai()
 
 
 def _functions(content: Any) -> list[Any]:

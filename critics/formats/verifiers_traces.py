@@ -72,11 +72,11 @@ def _error(record: Mapping[str, Any]) -> str:
     return f"{errors[-1].get('type')}: {errors[-1].get('message')}" if errors else ""
 
 
-def _trajectories(trace: Mapping[str, Any], name: str) -> Iterator[Trajectory | Refused]:
+def _trajectories(trace: Mapping[str, Any], default: str) -> Iterator[Trajectory | Refused]:
     nodes: Sequence[Mapping[str, Any]] = trace["nodes"]
     branches = [_path(nodes, leaf) for leaf in _leaves(nodes)] or [[]]
     seen: set[int] = set()
-    names = str(trace.get("id") or name)
+    names = str(trace.get("id") or default)
     # The last branch is the one that the agent ended on, so it goes first where two share turns.
     for number, branch in reversed(list(enumerate(branches))):
         made = {place for place in branch if nodes[place].get("sampled")}
