@@ -78,7 +78,7 @@ def _lines(lines: Iterator[tuple[int, bytes]]) -> Iterator[Record | Broken]:
 def why(error: Exception) -> str:
     """What is wrong with a text that is no JSON, short."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     if isinstance(error, UnicodeDecodeError):
         return f"no UTF-8 at byte {error.start} ({error.reason})"
     if isinstance(error, RecursionError):
