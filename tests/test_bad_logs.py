@@ -234,7 +234,7 @@ def test_a_long_line_is_read_and_only_a_little_of_it_kept(report: Reporter) -> N
 @pytest.mark.parametrize("end", ["}", ""])
 def test_a_line_of_100_megabytes(report: Reporter, end: str) -> None:
     long = json.loads(line("b"))
-    long["messages"][0]["content"] = "x\n" * 50 * MEGABYTE
+    long["messages"][0]["content"] = ("x" * 99 + "\n") * MEGABYTE
     shown = report.figures(line("a"), json.dumps(long)[:-1] + end, line("c"))
     assert (shown["tasks"], shown["unread"]) == ((3, 0) if end else (2, 1))
 
