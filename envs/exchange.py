@@ -4,8 +4,8 @@ python -m envs export runs/tiny.jsonl --openai chat.jsonl
 python -m envs export runs/tiny.jsonl --datasets folder        # needs the extra: pip install 'hintsight[datasets]'
 python -m envs import chat.jsonl runs/theirs.jsonl
 
-A line of OpenAI's form has `id`, `tools` and `messages`, and beside them what else is known, which others may ignore. It
-has no tokens; a folder has them. Left out: forms of other programs' logs (`critics.formats`).
+A line of OpenAI's form has `id`, `tools` and `messages`, and beside them what else is known, which others may ignore.
+It has no tokens; a folder has them. Left out: forms of other programs' logs (`critics.formats`).
 """
 
 import json
