@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from critics.formats.anthropic_blocks import ANTHROPIC
 from critics.formats.bfcl_results import BFCL
-from critics.formats.form import Form, Refused, with_tools
+from critics.formats.form import Form, Refused
 from critics.formats.openai_chat import HINTSIGHT, OPENAI
 from critics.formats.records import Broken, Record, records
 from critics.formats.tau2_results import TAU2
@@ -80,7 +80,8 @@ def read_logs(
                     if isinstance(part, Refused):
                         yield Unreadable(place=place, reason=part.reason)
                     else:
-                        yield place, with_tools(part, tools)
+                        ours = {**part, "tools": tools} if tools and not part.get("tools") else part
+                        yield place, Trajectory.from_json(ours)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 yield Unreadable(place=place, reason=f"no {form.title}: {_said(error)}")
 

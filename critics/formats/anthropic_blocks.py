@@ -12,7 +12,7 @@ from typing import Any
 from critics.formats.form import OPEN, Form, assistant, result, schema, tool_call
 from critics.formats.openai_chat import BLOCKS
 from critics.formats.records import Record
-from envs import Message, Trajectory
+from envs import Message
 
 
 def looks_like(record: Record) -> bool:
@@ -25,7 +25,7 @@ def looks_like(record: Record) -> bool:
     return any(part.get("type") in BLOCKS for part in parts)
 
 
-def read(record: Record) -> Iterator[Trajectory]:
+def read(record: Record) -> Iterator[Mapping[str, Any]]:
     value = record.value
     if not isinstance(value, Mapping) or not isinstance(value.get("messages"), list):
         raise ValueError("expected an object with 'messages' in Anthropic's form")
@@ -36,14 +36,10 @@ def read(record: Record) -> Iterator[Trajectory]:
         if not isinstance(message, Mapping):
             raise ValueError(f"expected a message, an object with 'role' and 'content', came {message!r:.80}")
         messages += [_turn(message)] if message.get("role") == "assistant" else _of_user(message)
-    yield Trajectory(
-        id=str(value.get("id", record.line)),
-        env="",
-        task={},
-        policy=str(value.get("model") or ""),
-        tools=[_tool(tool) for tool in value.get("tools") or ()],
-        messages=messages,
-    )
+    ours = {"id": str(value.get("id", record.line)), "policy": str(value.get("model") or ""), "messages": messages}
+    if value.get("tools") is not None:
+        ours["tools"] = [_tool(tool) for tool in value["tools"]]
+    yield ours
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from warnings import catch_warnings
 
 from critics.formats.form import Form, assistant, result, tool_call
 from critics.formats.records import Record
-from envs import Message, StopReason, Trajectory
+from envs import Message, StopReason
 from tools.dialects import read_tool
 
 FAILED = "Error during inference"
@@ -32,7 +32,7 @@ def looks_like(record: Record) -> bool:
     return isinstance(value, Mapping) and {"id", "result"} <= set(value) and "messages" not in value
 
 
-def read(record: Record) -> Iterator[Trajectory]:
+def read(record: Record) -> Iterator[Mapping[str, Any]]:
     value = record.value
     if not looks_like(record):
         raise ValueError("expected a task's result, an object with 'id' and 'result'")
@@ -41,17 +41,14 @@ def read(record: Record) -> Iterator[Trajectory]:
     log = _Log()
     for entry in [] if failed else _turns(value):
         log.turn(entry)
-    yield Trajectory(
-        id=str(value["id"]),
-        env="",
-        task={"id": str(value["id"])},
-        policy="",
-        tools=list(log.tools.values()),
-        tools_from=log.tools_from,
-        messages=log.messages,
-        stop_reason=StopReason.INFRASTRUCTURE_FAULT if failed else log.stop_reason,
-        fault=outcome if failed else "",
-    )
+    ours = {
+        "id": str(value["id"]),
+        "task": {"id": str(value["id"])},
+        "messages": log.messages,
+        "stop_reason": StopReason.INFRASTRUCTURE_FAULT if failed else log.stop_reason,
+        "fault": outcome if failed else "",
+    }
+    yield ours | {"tools": list(log.tools.values()), "tools_from": log.tools_from} if log.tools else ours
 
 
 def _turns(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

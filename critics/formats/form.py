@@ -1,12 +1,12 @@
-"""What a form of logs is: how it is told from others, and how a record of it becomes trajectories."""
+"""What a form of logs is: how it is told from others, and how a record of it becomes ours."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from json import dumps
 from typing import Any
 
 from critics.formats.records import Record
-from envs import Message, Trajectory
+from envs import Message
 from tools import ToolCall
 
 OPEN = {"type": "object", "additionalProperties": True}
@@ -20,8 +20,11 @@ class Refused:
     reason: str
 
 
-Reader = Callable[[Record], Iterable[Trajectory | Refused]]
-"""Makes a record into trajectories. Raises ValueError, TypeError or KeyError for one that is not of the form."""
+Reader = Callable[[Record], Iterable[Mapping[str, Any] | Refused]]
+"""Makes a record into those of our own file form, without `tools` where the log doesn't say which were offered.
+
+Raises ValueError, TypeError, KeyError or AttributeError for a record that is not of the form.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,3 @@ def result(call_id: Any, content: str, *, is_error: bool = False) -> Message:
     if is_error:
         message["is_error"] = True
     return message
-
-
-def with_tools(trajectory: Trajectory, tools: Sequence[Mapping[str, Any]]) -> Trajectory:
-    """The trajectory with tools from elsewhere, where its log has none."""
-    return trajectory if trajectory.tools else replace(trajectory, tools=tools)

@@ -10,7 +10,6 @@ from typing import Any
 
 from critics.formats.form import Form
 from critics.formats.records import Record
-from envs import Trajectory
 
 BLOCKS = frozenset({"tool_use", "tool_result"})
 """Parts of a content that only Anthropic's form has."""
@@ -24,15 +23,15 @@ def looks_like_ours(record: Record) -> bool:
     return looks_like_chat(record) and "schema_version" in record.value
 
 
-def read(record: Record) -> Iterator[Trajectory]:
+def read(record: Record) -> Iterator[Mapping[str, Any]]:
     value = record.value
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object with 'messages', came {type(value).__name__}")
-    trajectory = Trajectory.from_json(value if "id" in value else {"id": str(record.line), **value})
-    for message in trajectory.messages:
-        if isinstance(message.get("content"), list) and not BLOCKS.isdisjoint(map(_kind, message["content"])):
+    for message in value.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, list) and not BLOCKS.isdisjoint(map(_kind, content)):
             raise ValueError("the calls are Anthropic's blocks: read it with --format anthropic")
-    yield trajectory
+    yield value if "id" in value else {"id": str(record.line), **value}
 
 
 def _kind(part: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from critics.formats.form import Form, Refused, assistant, result, schema, tool_call
 from critics.formats.records import Record
-from envs import Message, StopReason, Trajectory
+from envs import Message, StopReason
 
 SIMULATIONS = "simulations"
 
@@ -33,16 +33,16 @@ def looks_like(record: Record) -> bool:
     )
 
 
-def read(record: Record) -> Iterator[Trajectory | Refused]:
+def read(record: Record) -> Iterator[Mapping[str, Any] | Refused]:
     value = record.value
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a simulation, an object with 'messages', came {type(value).__name__}")
     if SIMULATIONS not in value:
-        yield _trajectory(value, _info(record.around))
+        yield _ours(value, _info(record.around))
         return
     for number, simulation in enumerate(value[SIMULATIONS], 1):
         try:
-            yield _trajectory(simulation, _info(value))
+            yield _ours(simulation, _info(value))
         except (ValueError, TypeError, KeyError) as error:
             yield Refused(reason=f"simulation {number}: {error}")
 
@@ -57,7 +57,7 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _trajectory(simulation: Any, info: Mapping[str, Any]) -> Trajectory:
+def _ours(simulation: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(simulation, Mapping) or not isinstance(simulation.get("messages"), list):
         raise ValueError("expected a simulation, an object with 'id' and 'messages'")
     world, agent, scored = _part(info, "environment_info"), _part(info, "agent_info"), _part(simulation, "reward_info")
@@ -67,18 +67,21 @@ def _trajectory(simulation: Any, info: Mapping[str, Any]) -> Trajectory:
     for message in simulation["messages"]:
         messages += _messages(message)
     task = {name: simulation.get(key) for name, key in (("id", "task_id"), ("trial", "trial"), ("seed", "seed"))}
-    return Trajectory(
-        id=str(simulation.get("id") or f"{task['id']}/{task['trial']}"),
-        env=f"tau2/{world.get('domain_name', '')}" if "reward" in scored else "",
-        task=task,
-        policy=str(agent.get("llm") or ""),
-        tools=_tools(world.get("tool_defs")),
-        messages=messages,
-        reward=reward,
-        success=reward >= 1.0,
-        stop_reason=stop,
-        fault=str(simulation["termination_reason"]) if stop == StopReason.INFRASTRUCTURE_FAULT else "",
-    )
+    ours = {
+        "id": str(simulation.get("id") or f"{task['id']}/{task['trial']}"),
+        "env": f"tau2/{world.get('domain_name', '')}" if "reward" in scored else "",
+        "task": task,
+        "policy": str(agent.get("llm") or ""),
+        "messages": messages,
+        "reward": reward,
+        "success": reward >= 1.0,
+        "stop_reason": stop,
+    }
+    if stop == StopReason.INFRASTRUCTURE_FAULT:
+        ours["fault"] = simulation["termination_reason"]
+    if isinstance(world.get("tool_defs"), Mapping):
+        ours["tools"] = [_tool(tool) for tool in world["tool_defs"].values()]
+    return ours
 
 
 def _stop(simulation: Mapping[str, Any], scored: Mapping[str, Any], reward: float) -> str:
@@ -90,9 +93,8 @@ def _stop(simulation: Mapping[str, Any], scored: Mapping[str, Any], reward: floa
     return StopReason.ANSWERED if wrong or reward >= 1.0 else said
 
 
-def _tools(tool_defs: Any) -> list[dict[str, Any]]:
-    definitions = tool_defs.values() if isinstance(tool_defs, Mapping) else ()
-    return [schema(str(tool["name"]), tool.get("doc"), tool.get("params")) for tool in definitions]
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return schema(str(tool["name"]), tool.get("doc"), tool.get("params"))
 
 
 def _messages(message: Any) -> list[Message]:

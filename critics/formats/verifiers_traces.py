@@ -11,7 +11,7 @@ from typing import Any
 
 from critics.formats.form import Form, Refused, assistant, result, schema, tool_call
 from critics.formats.records import Record
-from envs import Message, StopReason, Trajectory
+from envs import Message, StopReason
 
 STOPS = {
     "max_turns": StopReason.TURN_LIMIT,
@@ -36,7 +36,7 @@ def _is_trace(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("nodes"), list)
 
 
-def read(record: Record) -> Iterator[Trajectory | Refused]:
+def read(record: Record) -> Iterator[Mapping[str, Any] | Refused]:
     episode = record.value
     if not looks_like(record):
         raise ValueError("expected an episode, an object with 'task' and a list of 'traces'")
@@ -46,25 +46,21 @@ def read(record: Record) -> Iterator[Trajectory | Refused]:
             yield Refused(reason=f"trace {number}: expected an object with a list of 'nodes'")
             continue
         try:
-            yield from _trajectories(trace, f"{episode.get('id', record.line)}/{number}")
+            yield from _branches(trace, f"{episode.get('id', record.line)}/{number}")
         except (ValueError, TypeError, KeyError, IndexError) as error:
             yield Refused(reason=f"trace {number}: {error!r}")
     if not traces:
         yield _without_a_trace(episode, str(record.line))
 
 
-def _without_a_trace(episode: Mapping[str, Any], name: str) -> Trajectory:
+def _without_a_trace(episode: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An episode that ended before its first call of a model: nothing that an agent could be blamed for."""
-    return Trajectory(
-        id=str(episode.get("id", name)),
-        env="",
-        task={},
-        policy="",
-        tools=(),
-        messages=[],
-        stop_reason=StopReason.INFRASTRUCTURE_FAULT,
-        fault=_error(episode) or "no trace",
-    )
+    return {
+        "id": str(episode.get("id", name)),
+        "messages": [],
+        "stop_reason": StopReason.INFRASTRUCTURE_FAULT,
+        "fault": _error(episode) or "no trace",
+    }
 
 
 def _error(record: Mapping[str, Any]) -> str:
@@ -72,7 +68,7 @@ def _error(record: Mapping[str, Any]) -> str:
     return f"{errors[-1].get('type')}: {errors[-1].get('message')}" if errors else ""
 
 
-def _trajectories(trace: Mapping[str, Any], default: str) -> Iterator[Trajectory | Refused]:
+def _branches(trace: Mapping[str, Any], default: str) -> Iterator[Mapping[str, Any] | Refused]:
     nodes: Sequence[Mapping[str, Any]] = trace["nodes"]
     branches = [_path(nodes, leaf) for leaf in _leaves(nodes)] or [[]]
     seen: set[int] = set()
@@ -84,9 +80,7 @@ def _trajectories(trace: Mapping[str, Any], default: str) -> Iterator[Trajectory
             yield Refused(reason=f"branch {number} of trace {names} repeats turns of a later one, which is read")
             continue
         seen |= made
-        yield _trajectory(
-            trace, [nodes[place] for place in branch], names if len(branches) == 1 else f"{names}/{number}"
-        )
+        yield _ours(trace, [nodes[place] for place in branch], names if len(branches) == 1 else f"{names}/{number}")
 
 
 def _leaves(nodes: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -104,22 +98,21 @@ def _path(nodes: Sequence[Mapping[str, Any]], leaf: int) -> list[int]:
     return path[::-1]
 
 
-def _trajectory(trace: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], name: str) -> Trajectory:
+def _ours(trace: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     tools = (nodes[0].get("tools") if nodes else None) or trace.get("tools") or ()
     agent = trace.get("agent") or {}
     stop = str(trace.get("stop_condition") or "agent_completed")
     ended = StopReason.INFRASTRUCTURE_FAULT if _is_fault(stop) else STOPS.get(stop, stop)
-    return Trajectory(
-        id=name,
-        env="",
-        task={"agent": agent.get("name", ""), "type": (trace.get("task") or {}).get("type", "")},
-        policy=str((agent.get("config") or {}).get("model") or ""),
-        tools=[_tool(tool) for tool in tools],
-        messages=[_message(node["message"]) for node in nodes],
-        reward=_reward(trace.get("rewards") or {}),
-        stop_reason=ended,
-        fault=(_error(trace) or stop) if _is_fault(stop) else "",
-    )
+    return {
+        "id": name,
+        "task": {"agent": agent.get("name", ""), "type": (trace.get("task") or {}).get("type", "")},
+        "policy": str((agent.get("config") or {}).get("model") or ""),
+        "tools": [_tool(tool) for tool in tools],
+        "messages": [_message(node["message"]) for node in nodes],
+        "reward": _reward(trace.get("rewards") or {}),
+        "stop_reason": ended,
+        "fault": (_error(trace) or stop) if _is_fault(stop) else "",
+    }
 
 
 def _is_fault(stop: str) -> bool:
