@@ -127,6 +127,7 @@ def _document(line: int, data: bytes, lists: Collection[str]) -> Iterator[Record
             line=line + data.count(b"\n", 0, error.start), reason=f"{why(error)}: read with marks in its place"
         )
         text = data.decode("utf-8-sig", "replace")
+    del data  # a large document need not be held twice
     cursor = _Cursor(text, line)
     try:
         yield from _items(cursor, "", {}) if cursor.next("[{") == "[" else _members(cursor, lists)
