@@ -12,7 +12,7 @@ from tools.command import InputError
 MEGABYTE = 1_000_000
 
 
-def line(id: str = "a", *, tools: Any = (), calls: Any = (), **more: Any) -> str:
+def line(id: str = "a", *, tools: Any = (), calls: Any = (), answer: str = "done", **more: Any) -> str:
     """A trajectory of one turn, whose calls are all answered."""
     made = [
         {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -22,7 +22,7 @@ def line(id: str = "a", *, tools: Any = (), calls: Any = (), **more: Any) -> str
         {"role": "user", "content": "Go."},
         {"role": "assistant", "content": None, "tool_calls": made},
     ]
-    messages += [{"role": "tool", "tool_call_id": call["id"], "content": "done"} for call in made]
+    messages += [{"role": "tool", "tool_call_id": call["id"], "content": answer} for call in made]
     messages.append({"role": "assistant", "content": "Done."})
     return json.dumps({"id": id, "tools": tools, "messages": messages, **more})
 
@@ -169,7 +169,8 @@ def test_schemas_that_go_in_circles_end(report: Reporter, parameters: dict[str, 
 
 
 def test_schemas_of_trees_are_followed(report: Reporter) -> None:
-    shown = report.figures(line(tools=[tool("f", TREE)], calls=[("f", '{"x": {"next": {"next": 1}}}')]))
+    calls = [("f", '{"x": {"next": {"next": 1}}}')]
+    shown = report.figures(line(tools=[tool("f", TREE)], calls=calls, answer="Error: x.next.next must be an object"))
     assert (shown["unread"], list(shown["codes"])) == (0, ["wrong_type"])
 
 
@@ -270,7 +271,7 @@ def test_a_file_that_is_not_there_stops_before_any_is_read(report: Reporter, tmp
 def test_the_worst_tools_and_arguments_come_first(report: Reporter) -> None:
     schema = {"type": "object", "properties": {"items": {"type": "array", "items": {"type": "integer"}}}}
     calls = [("look", '{"items": ["a", "b"]}'), ("look", '{"items": [1]}'), ("lock", "{}")]
-    shown = report.figures(line(tools=[tool("look", schema)], calls=calls))
+    shown = report.figures(line(tools=[tool("look", schema)], calls=calls, answer="Error: invalid call"))
     assert [(part["tool"], part["wrong"], part["calls"]) for part in shown["tools"]] == [("look", 1, 2), ("lock", 1, 1)]
     (argument,) = shown["arguments"]
     assert (argument["tool"], argument["argument"], argument["code"]) == ("look", "items[]", "wrong_type")

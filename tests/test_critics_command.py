@@ -204,7 +204,7 @@ def test_findings_that_are_none(tmp_path: Path) -> None:
         (
             '{"id": "a", "tools": [{"name": "x", "parameters": {"type": "oops"}}],'
             '"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "x"}}]}]}',
-            "no JSON Schema",
+            "expected a JSON Schema",
         ),
     ],
 )
