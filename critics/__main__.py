@@ -67,7 +67,7 @@ class Config:
         if self.json:
             print(json.dumps(overview.to_json(), indent=2))
         else:
-            Console(highlight=False).print(Report(overview))
+            Console(highlight=False, markup=False, emoji=False).print(Report(overview))
         return self._status(overview, codes)
 
     def _checked(self) -> list[ErrorCode]:

@@ -213,9 +213,9 @@ class Gathering:
             yield Worst(tool=tool, argument=argument, code=code, wrong=rate)
 
 
-NO_TOOLS = "trajectories with calls and no tools: give the tools' schemas with --tools FILE"
-UNANSWERED = "calls without a result before the next calls"
-SAME_ID = "trajectories with the id of an earlier one: both are counted"
+NO_TOOLS = "trajectories with calls that don't say which tools there were (give them with --tools FILE)"
+UNANSWERED = "calls that have no result when the next calls come"
+SAME_ID = "trajectories with the id of an earlier one (both are counted)"
 
 
 def _name(call: Mapping[str, Any]) -> str:

@@ -39,8 +39,8 @@ class Report:
         if measured.warnings:
             yield _rates("warning (a guess)", measured.warnings.items())
         yield Text(self._done())
-        yield from _worst("worst tools", self.overview.tools)
-        yield from _worst("worst arguments", self.overview.arguments)
+        yield from _worst_tools(self.overview.tools)
+        yield from _worst_arguments(self.overview.arguments)
         for title, codes in (("for example", measured.codes), ("a warning, for example", measured.warnings)):
             examples = [example for code in codes for example in self.overview.examples.get(code, ())]
             if examples:
@@ -61,7 +61,7 @@ class Report:
         if self.overview.remarks:
             yield Text("\nabout the logs", style="dim")
         for remark in self.overview.remarks:
-            yield _indented(f"{remark.count} {remark.text} (first: {remark.first})")
+            yield _indented(f"{remark.text}: {remark.count}, first in {remark.first}")
         if not self.overview.unread:
             return
         yield Text(f"\nnot read: {self.overview.unread}", style="bold red")
@@ -103,24 +103,40 @@ def _plain(text: str) -> str:
     return visible(text).replace("\n", r"\n")
 
 
-def _worst(heading: str, rows: Sequence[Worst]) -> Iterator[RenderableType]:
-    if not rows:
-        return
-    yield Text()
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=36)
-    for title in ("wrong", "calls", "per 100", "95% interval"):
-        table.add_column(title, justify="right", no_wrap=True)
-    if rows[0].code is not None:
-        table.add_column("error", no_wrap=True)
+def _worst_tools(rows: Sequence[Worst]) -> Iterator[RenderableType]:
+    table = _figures("worst tools", "95% interval")
     for row in rows[:WORST]:
-        rate = row.wrong
-        name = Text(_plain(f"{row.tool or '(no name)'} {row.argument}".rstrip()))
-        figures = (str(rate.count), str(rate.total), f"{rate.rate:.1f}", f"{rate.low:.1f} to {rate.high:.1f}")
-        table.add_row(name, *figures, *(() if row.code is None else (str(row.code),)))
-    yield table
-    if len(rows) > WORST:
-        yield Text(f"... and {len(rows) - WORST} more", style="dim")
+        interval = f"{row.wrong.low:.1f} to {row.wrong.high:.1f}"
+        table.add_row(Text(_plain(row.tool) or "(no name)"), *_counts(row.wrong), interval)
+    yield from _with_the_rest(table, len(rows))
+
+
+def _worst_arguments(rows: Sequence[Worst]) -> Iterator[RenderableType]:
+    table = _figures("worst arguments", "error")
+    for row in rows[:WORST]:
+        table.add_row(Text(f"{_plain(row.tool)}\n  {_plain(row.argument)}"), *_counts(row.wrong), str(row.code))
+    yield from _with_the_rest(table, len(rows))
+
+
+def _figures(heading: str, last: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=34)
+    for title in ("wrong", "calls", "per 100"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(last, no_wrap=True)
+    return table
+
+
+def _counts(rate: Rate) -> tuple[str, str, str]:
+    return str(rate.count), str(rate.total), f"{rate.rate:.1f}"
+
+
+def _with_the_rest(table: Table, rows: int) -> Iterator[RenderableType]:
+    if rows:
+        yield Text()
+        yield table
+    if rows > WORST:
+        yield Text(f"... and {rows - WORST} more", style="dim")
 
 
 def _rates(heading: str, rates: Iterable[tuple[str | ErrorCode, Rate]]) -> Table:

@@ -139,7 +139,7 @@ def test_records_that_are_no_trajectories(report: Reporter, broken: dict[str, An
 def test_no_tools_at_all(report: Reporter) -> None:
     status, shown = report(line(calls=[("look", "{}")]), line("b"))
     assert status == 0
-    assert "1 trajectories with calls and no tools" in shown
+    assert "trajectories with calls that don't say which tools there were" in shown
     assert "--tools" in shown
 
 
@@ -188,7 +188,7 @@ def test_calls_without_results(report: Reporter) -> None:
     del lost["messages"][2]
     lost["messages"][-1] = lost["messages"][1]
     _, shown = report(line("a"), json.dumps(lost))
-    assert "1 calls without a result before the next calls (first:" in flat(shown)
+    assert "calls that have no result when the next calls come: 1, first in" in flat(shown)
     assert "log.jsonl:2" in shown
 
 
@@ -222,6 +222,15 @@ def test_nothing_in_a_log_reaches_the_terminal_as_it_is(tmp_path: Path, capsys: 
     assert [char for char in shown if not char.isprintable() and char != "\n"] == []
     assert r"\x1b[2J" in shown
     assert "[red]" in shown
+
+
+def test_nothing_in_a_log_is_taken_for_markup(report: Reporter) -> None:
+    name = "[red]:smile:[/red]"
+    parameters = {"type": "object", "properties": {name: {"type": "integer"}}}
+    call = (name, json.dumps({name: "x"}))
+    _, shown = report(line(tools=[tool(name, parameters)], calls=[call], answer="Error: no integer"))
+    assert shown.count(f"\n{name} ") == 2  # among the worst tools, and among the worst arguments
+    assert f"\n  {name} " in shown
 
 
 def test_a_long_line_is_read_and_only_a_little_of_it_kept(report: Reporter) -> None:
