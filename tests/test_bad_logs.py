@@ -1,6 +1,7 @@
 """Logs as crashes, other programs and people with bad intent leave them: each oddity is said, and the rest is read."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def test_nothing_in_a_log_is_taken_for_markup(report: Reporter) -> None:
     call = (name, json.dumps({name: "x"}))
     _, shown = report(line(tools=[tool(name, parameters)], calls=[call], answer="Error: no integer"))
     assert shown.count(f"\n{name} ") == 2  # among the worst tools, and among the worst arguments
-    assert f"\n  {name} " in shown
+    assert f"\n  ['{name}'] " in shown
 
 
 def test_a_long_line_is_read_and_only_a_little_of_it_kept(report: Reporter) -> None:
@@ -238,6 +239,19 @@ def test_a_long_line_is_read_and_only_a_little_of_it_kept(report: Reporter) -> N
     status, shown = report(line("a", tools=[tool("look", {"type": "object"})], calls=calls), "y" * 3 * MEGABYTE)
     assert status == 2
     assert len(shown) < 5000
+
+
+def test_memory_does_not_grow_with_the_file(report: Reporter) -> None:
+    lines = [line(str(number), calls=[("look", json.dumps({"text": "x" * MEGABYTE}))]) for number in range(40)]
+    report(*lines[:2])
+    tracemalloc.start()
+    report.path.write_text("\n".join(lines))
+    del lines
+    tracemalloc.reset_peak()
+    command_line.main([str(report.path), "--jsonl", str(report.path.with_name("findings.jsonl"))])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * MEGABYTE
 
 
 @pytest.mark.slow
