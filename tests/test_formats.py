@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -264,6 +265,45 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr("sys.stdin", Stdin)
     assert command_line.main(["-"]) == 0
     assert "2 tasks, 4 calls" in capsys.readouterr().out
+
+
+CHAT = """{"id": "a", "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+"messages": [{"role": "user", "content": "Go."}, {"role": "assistant", "content": null, "tool_calls": [{"id": "c",
+"type": "function", "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "Hm"}],
+"turns": [], "task": {}, "tools_from": {"f": 1}, "schema_version": 1}"""
+
+ODD = (None, 7, "x", "", [], {}, [None], [7], {"a": None}, True, [[]], {"name": 7}, [{}], "\ud800")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in members:
+        yield from places(part, (*path, key))
+
+
+def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    copy = value.copy()
+    copy[path[0]] = changed(value[path[0]], path[1:], odd)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau2", "verifiers"])
+def test_no_record_is_so_odd_that_the_next_is_not_read(name: str, tmp_path: Path) -> None:
+    """Any part of a record may be anything: it is read or refused, and nothing else happens."""
+    path, random = tmp_path / "log.jsonl", Random(name)
+    text = CHAT if name == "openai" else next(LOGS.glob(f"{name}*")).read_text()
+    record = json.loads(text if name in ("openai", "tau2") else text.splitlines()[0])
+    everywhere = list(places(record))
+    odd = [changed(record, random.choice(everywhere), random.choice(ODD)) for _ in range(60)]
+    path.write_text("\n".join(map(json.dumps, [record, *odd, record])))
+    for form in ("--json", f"--format={name}"):
+        assert command_line.main([str(path), form]) in (0, 2)
+    parts = [part if isinstance(part, Unreadable) else part[0] for part in read_logs(path)]
+    lines = {part.place.line if isinstance(part, Unreadable) else part.line for part in parts}
+    assert {1, 62} <= lines
 
 
 def test_every_form_has_a_name_of_its_own_and_a_sample() -> None:

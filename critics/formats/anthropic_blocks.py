@@ -19,7 +19,8 @@ def looks_like(record: Record) -> bool:
     value = record.value
     if not isinstance(value, Mapping) or not isinstance(value.get("messages"), list):
         return False
-    if any(isinstance(tool, Mapping) and "input_schema" in tool for tool in value.get("tools") or ()):
+    tools = value.get("tools")
+    if isinstance(tools, list) and any(isinstance(tool, Mapping) and "input_schema" in tool for tool in tools):
         return True
     parts = (part for message in value["messages"] for part in _blocks(message))
     return any(part.get("type") in BLOCKS for part in parts)
