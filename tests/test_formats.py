@@ -269,8 +269,8 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 CHAT = """{"id": "a", "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
 "messages": [{"role": "user", "content": "Go."}, {"role": "assistant", "content": null, "tool_calls": [{"id": "c",
-"type": "function", "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "Hm"}],
-"turns": [], "task": {}, "tools_from": {"f": 1}, "schema_version": 1}"""
+"type": "function", "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c",
+"content": "Hm"}], "turns": [], "task": {}, "tools_from": {"f": 1}, "schema_version": 1}"""
 
 ODD = (None, 7, "x", "", [], {}, [None], [7], {"a": None}, True, [[]], {"name": 7}, [{}], "\ud800")
 
