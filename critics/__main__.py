@@ -58,7 +58,7 @@ class Config:
     def __call__(self) -> int:
         codes = self._checked()
         gathering = Gathering(wanted=max(0, self.examples))
-        criticized = self._criticized(gathering)
+        criticized = gathering.watched(self._ruled(gathering))
         if self.jsonl is not None:
             write_findings(self.jsonl, criticized)
         else:
@@ -83,8 +83,8 @@ class Config:
                 raise InputError(f"{code!r} is no error code: {did_you_mean(code, known)}")
         return [ErrorCode(code) for code in self.fail_on]
 
-    def _criticized(self, gathering: Gathering) -> Iterator[Criticized]:
-        """The trajectories of all files with their findings; what is said of them later is gathered on the way."""
+    def _ruled(self, gathering: Gathering) -> Iterator[Criticized]:
+        """The trajectories of all files with what the rules find; what can't be read is refused."""
         form: Form | None = form_named(self.format) if self.format else None
         tools = [tool.to_openai() for source in self.tools for tool in tools_from(source)]
         for file in self.files:
@@ -98,7 +98,7 @@ class Config:
                 except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                     gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {error}"))
                     continue
-                gathering.add(place, trajectory, findings)
+                gathering.expect(place)
                 yield trajectory, findings
 
     @staticmethod

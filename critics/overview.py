@@ -5,12 +5,12 @@ Left out: how it looks (`critics.report`).
 """
 
 import re
-from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from critics.finding import CERTAIN, NAME_CODES, Finding, text_of
+from critics.finding import CERTAIN, NAME_CODES, Criticized, Finding, text_of
 from critics.formats import Place, Unreadable
 from critics.rates import Count, Measured, Rate
 from envs import StopReason, Trajectory, calls_of
@@ -136,6 +136,17 @@ class Gathering:
     unread: int = 0
     remarks: dict[str, Remark] = field(default_factory=dict)
     ids: set[int] = field(default_factory=set)
+    places: deque[Place] = field(default_factory=deque)
+
+    def expect(self, place: Place) -> None:
+        """Where the next trajectory that `watched` will see stands."""
+        self.places.append(place)
+
+    def watched(self, criticized: Iterable[Criticized]) -> Iterator[Criticized]:
+        """The same trajectories in the same order, each gathered as it passes. Readers between may read ahead."""
+        for trajectory, findings in criticized:
+            self.add(self.places.popleft(), trajectory, findings)
+            yield trajectory, findings
 
     def refuse(self, part: Unreadable) -> None:
         self.unread += 1
