@@ -7,12 +7,11 @@ python -m critics runs/tiny.jsonl --fail-on nonexistent_tool
 """
 
 import json
-import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -57,8 +56,10 @@ class Config:
 
     def __call__(self) -> int:
         codes = self._checked()
+        form = form_named(self.format) if self.format else None
+        tools = [tool.to_openai() for source in self.tools for tool in tools_from(source)]
         gathering = Gathering(wanted=max(0, self.examples))
-        criticized = gathering.watched(self._ruled(gathering))
+        criticized = gathering.watched(self._ruled(gathering, form, tools))
         if self.jsonl is not None:
             write_findings(self.jsonl, criticized)
         else:
@@ -83,10 +84,10 @@ class Config:
                 raise InputError(f"{code!r} is no error code: {did_you_mean(code, known)}")
         return [ErrorCode(code) for code in self.fail_on]
 
-    def _ruled(self, gathering: Gathering) -> Iterator[Criticized]:
+    def _ruled(
+        self, gathering: Gathering, form: Form | None, tools: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Criticized]:
         """The trajectories of all files with what the rules find; what can't be read is refused."""
-        form: Form | None = form_named(self.format) if self.format else None
-        tools = [tool.to_openai() for source in self.tools for tool in tools_from(source)]
         for file in self.files:
             for part in read_logs(file, form, tools):
                 if isinstance(part, Unreadable):
@@ -96,7 +97,7 @@ class Config:
                 try:
                     findings = criticize(trajectory)
                 except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                    gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {error}"))
+                    gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {why(error)}"))
                     continue
                 gathering.expect(place)
                 yield trajectory, findings
@@ -109,18 +110,14 @@ class Config:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return _read(Config, "python -m critics", given)()
-
-
-def _read(command: type[Config], prog: str, arguments: Sequence[str]) -> Config:
-    return tyro.cli(
-        command,
-        prog=prog,
+    command = tyro.cli(
+        Config,
+        prog="python -m critics",
         description="Where agents went wrong in their logs, and how often.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    return command()
 
 
 if __name__ == "__main__":

@@ -173,6 +173,14 @@ def test_findings_are_written_and_read(file: Path, tmp_path: Path, capsys: pytes
     assert "invalid calls" in capsys.readouterr().out
 
 
+def test_an_option_that_is_wrong_leaves_nothing_behind(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "findings.jsonl"
+    for wrong in (["--format", "tau"], ["--tools", "none.json"], ["--fail-on", "all"]):
+        with pytest.raises(InputError):
+            command_line.main([str(file), "--jsonl", str(out), *wrong])
+    assert not out.parent.exists()
+
+
 def test_the_input_is_never_overwritten(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(InputError, match="write the findings to another file"):
