@@ -18,7 +18,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
 from critics.finding import Criticized, write_findings
-from critics.formats import Form, Unreadable, form_named, read_logs, readable
+from critics.formats import Form, Unreadable, form_named, read_logs, readable, reason_of
 from critics.overview import Gathering, Overview
 from critics.report import Report
 from critics.rules import criticize
@@ -97,7 +97,7 @@ class Config:
                 try:
                     findings = criticize(trajectory)
                 except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                    gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {why(error)}"))
+                    gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {reason_of(error)}"))
                     continue
                 gathering.expect(place)
                 yield trajectory, findings

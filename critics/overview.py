@@ -41,7 +41,7 @@ class Example:
 
     @classmethod
     def of(cls, place: Place, trajectory: Trajectory, finding: Finding) -> "Example":
-        text, (start, end) = text_of(trajectory, finding), finding.span
+        text, (start, end) = text_of(trajectory, finding) or "", finding.span
         within = text[start:end]
         if len(within) > WITHIN:
             within = f"{within[: WITHIN // 2]}...{within[-WITHIN // 2 :]}"

@@ -22,7 +22,7 @@ from critics.formats.verifiers_traces import VERIFIERS
 from envs import Trajectory
 from tools.command import InputError, did_you_mean
 
-__all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "why"]
+__all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "reason_of"]
 
 FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, VERIFIERS, BFCL, ANTHROPIC, OPENAI)}
 """The forms by name, in the order in which a record is tried: the one that asks least comes last."""
@@ -83,7 +83,7 @@ def read_logs(
                         ours = {**part, "tools": tools} if tools and not part.get("tools") else part
                         yield place, Trajectory.from_json(ours)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                yield Unreadable(place=place, reason=f"no {form.title}: {why(error)}")
+                yield Unreadable(place=place, reason=f"no {form.title}: {reason_of(error)}")
 
 
 def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:
@@ -105,7 +105,7 @@ def _unknown(value: Any) -> str:
     return f"no form that is known, came {came[:200]}: name it with --format ({', '.join(FORMS)})"
 
 
-def why(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What an error says, on a line that isn't too long."""
     text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return text if len(text) <= 300 else f"{text[:300]}..."
