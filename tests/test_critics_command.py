@@ -210,7 +210,7 @@ def test_findings_that_are_none(tmp_path: Path) -> None:
         ('{"id": "a"}', "no trajectory"),
         ('{"id": "a", "tools": [7], "messages": []}', "expected tools to be a list of objects"),
         (
-            '{"id": "a", "tools": [{"name": "x", "parameters": [1]}],'
+            '{"id": "a", "tools": [{"name": "x", "parameters": 7}],'
             '"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "x"}}]}]}',
             "expected a JSON Schema",
         ),
