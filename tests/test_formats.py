@@ -131,6 +131,7 @@ def test_the_users_own_tools_are_not_the_agents(tmp_path: Path) -> None:
         ("user_stop", 0.0, True, "user_stop"),  # something was not said: no wrong end state
         ("user_error", 0.0, None, "infrastructure_fault"),
         ("too_many_errors", 0.0, None, "error_limit"),
+        ("context_window_exceeded", 0.0, None, "token_limit"),
     ],
 )
 def test_how_a_simulation_ended(tmp_path: Path, ended: str, reward: float, matches: bool | None, stop: str) -> None:

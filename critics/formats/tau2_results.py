@@ -1,7 +1,7 @@
 """tau2-bench's `results.json`: one document with the run's `info`, its `tasks` and its `simulations`.
 
 A simulation becomes what the agent saw: the domain's policy as system message, and no message that only passed between
-the user and the user's own tools. The tools are those of `info.environment_info.tool_defs`, where the run kept them.
+the user and the user's own tools. A run that is kept in a folder has a file for each simulation. The tools are those of `info.environment_info.tool_defs`, where the run kept them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ SIMULATIONS = "simulations"
 STOPS = {
     "max_steps": StopReason.TURN_LIMIT,
     "too_many_errors": StopReason.ERROR_LIMIT,
+    "context_window_exceeded": StopReason.TOKEN_LIMIT,
     "user_error": StopReason.INFRASTRUCTURE_FAULT,
     "infrastructure_error": StopReason.INFRASTRUCTURE_FAULT,
     "unexpected_error": StopReason.INFRASTRUCTURE_FAULT,
@@ -59,11 +60,12 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _ours(simulation: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(simulation, Mapping) or not isinstance(simulation.get("messages"), list):
-        raise ValueError("expected a simulation, an object with 'id' and 'messages'")
+        raise ValueError("expected a simulation with a list of 'messages'; voice runs, which have ticks, can't be read")
     world, agent, scored = _part(info, "environment_info"), _part(info, "agent_info"), _part(simulation, "reward_info")
     reward = float(scored.get("reward") or 0.0)
     stop = _stop(simulation, scored, reward)
-    messages: list[Message] = [{"role": "system", "content": world["policy"]}] if world.get("policy") else []
+    policy = simulation.get("policy") or world.get("policy")
+    messages: list[Message] = [{"role": "system", "content": str(policy)}] if policy else []
     for message in simulation["messages"]:
         messages += _messages(message)
     task = {name: simulation.get(key) for name, key in (("id", "task_id"), ("trial", "trial"), ("seed", "seed"))}
