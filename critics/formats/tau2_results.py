@@ -1,7 +1,8 @@
 """tau2-bench's `results.json`: one document with the run's `info`, its `tasks` and its `simulations`.
 
 A simulation becomes what the agent saw: the domain's policy as system message, and no message that only passed between
-the user and the user's own tools. A run that is kept in a folder has a file for each simulation. The tools are those of `info.environment_info.tool_defs`, where the run kept them.
+the user and the user's own tools. The tools are those of `info.environment_info.tool_defs`, where the run kept them. A
+run that is kept in a folder has a file for each simulation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def _ours(simulation: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
     task = {name: simulation.get(key) for name, key in (("id", "task_id"), ("trial", "trial"), ("seed", "seed"))}
     ours = {
         "id": str(simulation.get("id") or f"{task['id']}/{task['trial']}"),
-        "env": f"tau2/{world.get('domain_name', '')}" if "reward" in scored else "",
+        "env": f"tau2/{world.get('domain_name', '')}".rstrip("/") if "reward" in scored else "",
         "task": task,
         "policy": str(agent.get("llm") or ""),
         "messages": messages,
