@@ -30,9 +30,8 @@ def looks_like(record: Record) -> bool:
     value = record.value
     if not isinstance(value, Mapping):
         return False
-    return (
-        record.key == SIMULATIONS or SIMULATIONS in value or {"task_id", "termination_reason", "messages"} <= set(value)
-    )
+    alone = {"task_id", "termination_reason"} <= set(value) and ("messages" in value or "ticks" in value)
+    return alone or record.key == SIMULATIONS or SIMULATIONS in value
 
 
 def read(record: Record) -> Iterator[Mapping[str, Any] | Refused]:
