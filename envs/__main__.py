@@ -4,6 +4,7 @@ python -m envs list
 python -m envs tools store-v0 --seed 7
 python -m envs play store-v0 --seed 7
 python -m envs rollout store-v0 --policy tiny -n 100 --out runs/tiny.jsonl
+python -m envs export runs/tiny.jsonl --openai chat.jsonl
 python -m envs bench
 python -m envs bench-policy --policy tiny
 """
@@ -20,6 +21,7 @@ from tyro.conf import Positional
 
 from envs.bench import import_cpu_s, speed
 from envs.env import make, world_ids
+from envs.exchange import Export, Import
 from envs.game import Game
 from envs.play import play, typed_lines
 from envs.policies.bench import BenchPolicy
@@ -154,7 +156,7 @@ class Bench:
         _console().print(f"import envs: {import_cpu_s():.2f} CPU seconds")
 
 
-Command = List | Tools | Play | Rollout | Bench | BenchPolicy | Serve
+Command = List | Tools | Play | Rollout | Export | Import | Bench | BenchPolicy | Serve
 
 
 def main() -> None:

@@ -1,0 +1,42 @@
+"""OpenAI's chat form, and our own trajectories, which are that form with more beside it.
+
+    {"id": ..., "tools": [...], "messages": [...]}
+
+The id may miss: the line's number stands for it. Arguments are a text or an object.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from critics.formats.form import Form
+from critics.formats.records import Record
+
+BLOCKS = frozenset({"tool_use", "tool_result"})
+"""Parts of a content that only Anthropic's form has."""
+
+
+def looks_like_chat(record: Record) -> bool:
+    return isinstance(record.value, Mapping) and isinstance(record.value.get("messages"), list)
+
+
+def looks_like_ours(record: Record) -> bool:
+    return looks_like_chat(record) and "schema_version" in record.value
+
+
+def read(record: Record) -> Iterator[Mapping[str, Any]]:
+    value = record.value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected an object with 'messages', came {type(value).__name__}")
+    for message in value.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, list) and not BLOCKS.isdisjoint(map(_kind, content)):
+            raise ValueError("the calls are Anthropic's blocks: read it with --format anthropic")
+    yield value if "id" in value else {"id": str(record.line), **value}
+
+
+def _kind(part: Any) -> str:
+    return str(part.get("type")) if isinstance(part, Mapping) else ""
+
+
+OPENAI = Form(name="openai", title="OpenAI chat messages", looks_like=looks_like_chat, read=read)
+HINTSIGHT = Form(name="hintsight", title="hintsight's trajectories", looks_like=looks_like_ours, read=read)
