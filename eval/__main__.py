@@ -3,6 +3,7 @@
 python -m eval runs/tiny.jsonl runs/expert.jsonl     # a leaderboard for each world and split
 python -m eval runs/demo                             # a run folder: errors before and after
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
+python -m eval report runs/demo                      # a page about the run, to send to others
 """
 
 import sys
@@ -19,7 +20,8 @@ from tools.command import InputError, run
 @dataclass(frozen=True, slots=True)
 class Config:
     """Error rates per 100 calls with 95% intervals: a leaderboard of the policies in files of trajectories, or what a
-    run folder says of before and after. To look at the turns themselves: python -m eval replay --help"""
+    run folder says of before and after. To look at the turns themselves: python -m eval replay --help; for a page about a
+    run: python -m eval report --help"""
 
     files: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="(required)")
@@ -53,22 +55,59 @@ class Replay:
     """Only trajectories of the task with this seed."""
     full: bool = False
     """Show long texts in whole; else the middle of what is longer than 1,000 characters is left out."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Print or export only so many trajectories."""
+    pairs: bool = False
+    """Of a run folder: the evaluation's tasks, before and after training side by side."""
+    after: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the same tasks, to show beside these."""
+    export: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write what would be shown to a .svg, .html, .txt or .cast (asciinema) file."""
 
     def __call__(self) -> int:
-        from eval.film import Film, Wanted
-        from eval.replay import LONGEST, replay
+        from eval.export import export
+        from eval.film import Film, Wanted, evaluations
+        from eval.replay import LONGEST, everything, replay
 
-        wanted = Wanted(errors=self.errors, code=self.code, id=self.task, seed=self.seed)
-        return replay(Film(self.source, wanted), longest=None if self.full else LONGEST)
+        wanted, longest = Wanted(errors=self.errors, code=self.code, id=self.task, seed=self.seed), LONGEST
+        film, after, source = Film(self.source, wanted), self.after, self.source
+        pairs = (lambda: (film, Film(after))) if after else (lambda: evaluations(source, wanted))
+        paired = self.pairs or after is not None
+        if self.export:
+            before, beside = pairs() if paired else (film, None)
+            parts = everything(before, beside, longest=None if self.full else longest, most=self.most)
+            export(parts, self.export, title=f"python -m eval replay {self.source}")
+            return 0
+        return replay(film, pairs=pairs, paired=paired, longest=None if self.full else longest, most=self.most)
 
 
-Command = TypeVar("Command", Config, Replay)
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One HTML file about a run, to send to others: error rates by round, before and after, what the hints did, the
+    most instructive corrections. It needs no network."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """A run folder; of one that is still being written, what there is so far."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write it; else RUN/report.html."""
+    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = ()
+    """Run folders of baselines, whose error rates are drawn beside this run's."""
+
+    def __call__(self) -> None:
+        from eval.report import write
+
+        print(write(self.run, self.out or self.run / "report.html", against=self.against))
+
+
+Command = TypeVar("Command", Config, Replay, Report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["replay"]:
         return _read(Replay, "python -m eval replay", given[1:])()
+    if given[:1] == ["report"]:
+        return _read(Report, "python -m eval report", given[1:])()
     return _read(Config, "python -m eval", given)()
 
 
