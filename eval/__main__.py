@@ -20,8 +20,8 @@ from tools.command import InputError, run
 @dataclass(frozen=True, slots=True)
 class Config:
     """Error rates per 100 calls with 95% intervals: a leaderboard of the policies in files of trajectories, or what a
-    run folder says of before and after. To look at the turns themselves: python -m eval replay --help; for a page about a
-    run: python -m eval report --help"""
+    run folder says of before and after. To look at the turns themselves: python -m eval replay --help; for a page about
+    a run: python -m eval report --help"""
 
     files: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="(required)")
@@ -67,18 +67,24 @@ class Replay:
     def __call__(self) -> int:
         from eval.export import export
         from eval.film import Film, Wanted, evaluations
-        from eval.replay import LONGEST, everything, replay
+        from eval.player import LONGEST
+        from eval.replay import everything, replay
 
-        wanted, longest = Wanted(errors=self.errors, code=self.code, id=self.task, seed=self.seed), LONGEST
-        film, after, source = Film(self.source, wanted), self.after, self.source
-        pairs = (lambda: (film, Film(after))) if after else (lambda: evaluations(source, wanted))
-        paired = self.pairs or after is not None
-        if self.export:
-            before, beside = pairs() if paired else (film, None)
-            parts = everything(before, beside, longest=None if self.full else longest, most=self.most)
-            export(parts, self.export, title=f"python -m eval replay {self.source}")
-            return 0
-        return replay(film, pairs=pairs, paired=paired, longest=None if self.full else longest, most=self.most)
+        wanted = Wanted(errors=self.errors, code=self.code, id=self.task, seed=self.seed)
+        film, longest, paired = (
+            Film(self.source, wanted),
+            None if self.full else LONGEST,
+            self.pairs or bool(self.after),
+        )
+
+        def pairs() -> tuple[Film, Film]:
+            return (film, Film(self.after)) if self.after else evaluations(self.source, wanted)
+
+        if self.export is None:
+            return replay(film, pairs=pairs, paired=paired, longest=longest, most=self.most)
+        parts = everything(*(pairs() if paired else (film,)), longest=longest, most=self.most)
+        export(parts, self.export, title=f"python -m eval replay {self.source}")
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What replay shows as a file to send to others: .svg, .html, .txt, or an asciinema cast (.cast).
 
-The cast is version 2 of its format: a line with a header, then a line an event. It has no time of day in it, so that the
-same trajectories give the same file. Left out: pages with figures (`eval.report`).
+The cast is version 2 of its format: a line with a header, then a line an event. It has no time of day in it, so
+that the same trajectories give the same file. Left out: pages with figures (`eval.report`).
 """
 
 import io

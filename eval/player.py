@@ -43,7 +43,7 @@ class Question:
 class Player:
     """`press` does what a key says; `frame` and `status` are what is to be seen after it.
 
-    `pairs` gives the same tasks before and after. Raises InputError where no trajectory is wanted, or one can't be read.
+    `pairs` gives the same tasks before and after. Raises InputError where no trajectory is wanted.
     """
 
     def __init__(

@@ -61,8 +61,8 @@ def everything(
 ) -> Iterator[RenderableType]:
     """All that is wanted of a film, part by part, or a sentence that there is none.
 
-    With `after` each task is shown beside what was done of it there. Raises InputError where the wanted id or seed isn't
-    in the file: a slip, not a finding.
+    With `after` each task is shown beside what was done of it there. Raises InputError where the wanted id or seed
+    isn't in the file: a slip, not a finding.
     """
     none = True
     for review in islice(film.onwards(0), most):

@@ -49,7 +49,7 @@ def shown_choices(choices: Sequence[Choice]) -> list[Choice]:
 
 
 def probability(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}" if value >= 0.0001 else "0"
+    return f"{value:.2f}" if value >= 0.01 else "<0.01"
 
 
 def flat(text: str) -> str:
@@ -71,8 +71,10 @@ def _strip(parts: Iterable[tuple[str, float, bool]]) -> Text:
 
 
 def _errors(scored: Scored) -> Text:
-    """Each error token with its probability without and with the hint."""
-    parts = [_change(token) for token in scored.errors]
+    """The first error token, and the others that the hint moves, with their probability without and with it."""
+    first, *others = scored.errors
+    shown = [first, *(token for token in others if abs(token.plain - token.hinted) >= LEAST)]
+    parts = [_change(token) for token in shown]
     label = "" if any(token.text for token in scored.errors) else "error tokens "
     unlearnt = Text("" if scored.admitted else ", not trained on", "yellow")
     return Text.assemble(("with the hint: ", QUIET), label, Text(", ").join(parts), unlearnt)
@@ -91,8 +93,8 @@ def _choices(choices: Sequence[Choice], options: ConsoleOptions) -> Table:
     bar = BAR if options.max_width >= 60 else 0
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=QUIET)
     table.add_column("at the error", overflow="fold")
-    table.add_column("student", no_wrap=True, min_width=5 + bar)
-    table.add_column("with hint", no_wrap=True, min_width=5 + bar)
+    table.add_column("student", no_wrap=True, min_width=6 + bar)
+    table.add_column("with hint", no_wrap=True, min_width=6 + bar)
     for choice in choices:
         rose = (choice.hinted or 0) > (choice.plain or 0)
         cells = (
@@ -110,4 +112,4 @@ def _cell(value: float | None, style: str, width: int, *, ascii_only: bool) -> T
     eighths = round(value * width * 8)
     full, rest = divmod(eighths, 8)
     bar = "#" * round(value * width) if ascii_only else "█" * full + ("" if rest == 0 else " ▏▎▍▌▋▊▉"[rest])
-    return Text.assemble(f"{probability(value):<5}", (bar, style))
+    return Text.assemble(f"{probability(value):<6}", (bar, style))
