@@ -22,6 +22,17 @@ Z95 = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 
 
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95% score interval of a share of `n`, which need not be whole.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    z2 = Z95 * Z95
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return center - half, center + half
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """`count` of `total`, as a rate with its 95% interval. Of nothing, the rate is 0 and the interval says nothing."""
@@ -34,21 +45,19 @@ class Rate:
 
     @classmethod
     def share(cls, count: int, total: int, *, per: float = 1.0) -> "Rate":
-        """The part of `total` that `count` is, per `per`, with Wilson's score interval.
+        """The part of `total` that `count` is, per `per`, with the interval of `wilson`.
 
-        Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
         Raises ValueError unless 0 <= count <= total.
         """
         if not 0 <= count <= total:
             raise ValueError(f"expected a count from 0 to {total}, came {count}")
         if total == 0:
             return cls(rate=0.0, low=0.0, high=per, count=0, total=0)
-        share, z2 = count / total, Z95 * Z95
-        center = (share + z2 / (2 * total)) / (1 + z2 / total)
-        half = Z95 / (1 + z2 / total) * sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+        share = count / total
+        ends = wilson(share, total)
         # At the ends the interval touches 0 and 1 exactly, which rounding would miss.
-        low = 0.0 if count == 0 else center - half
-        high = 1.0 if count == total else center + half
+        low = 0.0 if count == 0 else ends[0]
+        high = 1.0 if count == total else ends[1]
         return cls(rate=share * per, low=low * per, high=high * per, count=count, total=total)
 
     @classmethod

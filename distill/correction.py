@@ -31,12 +31,30 @@ class BoundFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A token that could stand at a place, and its log-prob (nats) there."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """The likeliest tokens at one position of `plain_ids`, first the likeliest, to student and teacher."""
+
+    token: int
+    student: tuple[Alternative, ...]
+    teacher: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
     """Positions count tokens of `plain_ids`: `target` is the turn, [start, end); the findings' tokens lie within it.
 
     `plain_ids` and `hinted_ids` both end with the same turn, so position p of the one is position p + `shift` of the
     other. The log-probs (nats) are of every token of the target: the student's as they were sampled, the teacher's from
-    the hinted prefill.
+    the hinted prefill. `pieces` are the texts of the target's tokens; they and the alternatives are there to be looked
+    at, and only where they were asked for (`distill.alternatives`).
     """
 
     id: str
@@ -49,6 +67,8 @@ class Correction:
     student_logprobs: Sequence[float] = ()
     teacher_logprobs: Sequence[float] = ()
     admitted: bool = True
+    pieces: Sequence[str] = ()
+    alternatives: Alternatives | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache
 
 from critics.finding import CERTAIN, Criticized, Finding
 from critics.hints import joined, placebo
+from distill.alternatives import with_alternatives
 from distill.anchor import Anchor, anchors, endless, moved
 from distill.config import HintKind, Update
 from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of
@@ -143,6 +144,7 @@ class Learner:
                 lessons.append(self._lesson(admitted))
         if refused := sum(not correction.admitted for correction in corrections):
             dropped["the hint did not lower the error enough"] = refused
+        corrections = with_alternatives(self.model, self.teacher.model, self.writer, corrections)
         return corrections, lessons, dropped
 
     def _bind(self, criticized: Iterable[Criticized], rng: Random) -> tuple[list[Correction], Counter[str]]:

@@ -32,7 +32,7 @@ def keep_manifest(path: Path, config: Mapping[str, Any], made_with: Mapping[str,
     Raises InputError, with a diff, for a file that was begun with another config.
     """
     target = manifest_path(path)
-    earlier = _read(target)
+    earlier = read_manifest(path)
     check_config(path, config)
     makers = earlier.get("made_with", [])
     if made_with in makers:
@@ -45,7 +45,7 @@ def keep_manifest(path: Path, config: Mapping[str, Any], made_with: Mapping[str,
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
     """Raises InputError, with a diff, if the file was begun with another config. One without a manifest may go on."""
-    theirs = _read(manifest_path(path)).get("config")
+    theirs = read_manifest(path).get("config")
     if theirs is None:
         return
     ours = json.loads(json.dumps(config))
@@ -62,7 +62,9 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _read(target: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a file of trajectories; empty for one without. Raises InputError for what is none."""
+    target = manifest_path(path)
     if not target.is_file():
         return {}
     try:

@@ -55,6 +55,10 @@ class Rollout:
     server: ServerOptions = field(default_factory=ServerOptions)
 
     def __call__(self) -> None:
+        print(self.record())
+
+    def record(self) -> str:
+        """Do what is missing; gives a line that says what was done."""
         self._check()
         policy = load_policy(self.policy, temperature=self.temperature, server=self.server)
         user = load_policy(self.user, server=self.server) if self.user else None
@@ -82,9 +86,9 @@ class Rollout:
             for trajectory in watched(trajectories, len(missing), tally, console):
                 file.write(trajectory)
         of_user = f"; the user {user.spent.line()}" if isinstance(user, ServerPolicy) else ""
-        self._say(tally, len(missing), len(file.faulted), of_user)
+        return self._said(tally, len(missing), len(file.faulted), of_user)
 
-    def _say(self, tally: Tally, missing: int, again: int, of_user: str) -> None:
+    def _said(self, tally: Tally, missing: int, again: int, of_user: str) -> str:
         skipped = self.n * self.per_task - missing
         remarks = [f"{skipped} skipped: already there"] if skipped else []
         if again:
@@ -93,7 +97,7 @@ class Rollout:
             remarks.append(f"{tally.faults} ended by faults: the same command tries them again")
         said = f" ({'; '.join(remarks)})" if remarks else ""
         spent = f", {tally.spent.line()}" if tally.spent else ""
-        print(f"{tally.ended} trajectories{said}, {tally.line()}{spent}{of_user}: {self.out}")
+        return f"{tally.ended} trajectories{said}, {tally.line()}{spent}{of_user}: {self.out}"
 
     def _check(self) -> None:
         make(self.env, split=self.split).close()

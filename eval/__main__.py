@@ -2,14 +2,17 @@
 
 python -m eval runs/tiny.jsonl runs/expert.jsonl     # a leaderboard for each world and split
 python -m eval runs/demo                             # a run folder: errors before and after
+python -m eval --env store-v1 --policy tiny --policy expert -k 4
+python -m eval compare runs/demo                     # task by task: what became of each error
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
+python -m eval report runs/demo                      # a page about the run, to send to others
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -18,22 +21,118 @@ from tools.command import InputError, run
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Error rates per 100 calls with 95% intervals: a leaderboard of the policies in files of trajectories, or what a
-    run folder says of before and after. To look at the turns themselves: python -m eval replay --help"""
+    """Error rates per 100 calls with 95% intervals: a leaderboard of policies, which are tried in worlds as far as they
+    were not yet, or of the policies in files of trajectories; or what a run folder says of before and after.
+    Further commands, each with a --help of its own: python -m eval compare | replay | report"""
 
     files: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="(required)")
-    ]
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="")
+    ] = ()
     """Trajectories in JSONL (our own, or any with id, tools and messages in OpenAI's form), or run folders."""
+    env: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A world to try policies in. May be given several times."""
+    policy: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A policy to try, by any name that python -m envs rollout takes. May be given several times."""
+    split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A set of the worlds' tasks; 'test' where none is given. May be given several times."""
+    tasks: int = 100
+    """How many tasks of each split."""
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 1
+    """How often each task is tried."""
+    first_seed: int = 0
+    """The first task."""
+    temperature: float = 1.0
+    """A model's sampling temperature."""
+    batch: int = 64
+    """How many tasks a model in this process works on at once."""
+    concurrency: int = 128
+    """How many requests a server is asked at once."""
+    out: Path = Path("runs/eval")
+    """Where the trajectories go, and are gone on with."""
+    suite: Path | None = None
+    """A TOML file with these options: what a team runs every night."""
+    by: tyro.conf.UseAppendAction[tuple[Literal["turn", "tools"], ...]] = ()
+    """A further table: invalid calls by the number of the turn, or by how many tools were offered."""
+    max_error_rate: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="CODE=SHARE")] = ()
+    """Exit with 1 if a policy errs so in more than this share of its calls, as in nonexistent_tool=0.01; the code
+    'invalid' is all invalid calls. May be given several times."""
+    json: bool = False
+    """Print the figures as JSON in place of tables."""
+    csv: bool = False
+    """Print a line of CSV for each policy."""
+    markdown: bool = False
+    """Print Markdown tables."""
+    html: bool = False
+    """Print an HTML page."""
+
+    def __call__(self) -> int:
+        from eval.show import show  # reads and draws; the help has to come at once
+        from eval.suite import bars_of, passed_bars
+
+        bars = bars_of(self.max_error_rate)
+        forms = [name for name in ("json", "csv", "markdown", "html") if getattr(self, name)]
+        if len(forms) > 1:
+            raise InputError(f"one form at a time: choose one of {', '.join(f'--{name}' for name in forms)}")
+        files = (*self.files, *self._tried())
+        if not files:
+            raise InputError("nothing to show: give files of trajectories, a run folder, or --env and --policy")
+        boards = show(files, form=forms[0] if forms else "terminal", by=self.by)  # type: ignore[arg-type]
+        passed = list(passed_bars(boards, bars))
+        for line in passed:
+            print(f"too many errors: {line}", file=sys.stderr)
+        return int(bool(passed))
+
+    def _tried(self) -> list[Path]:
+        """The files of the policies that are named, once all that was missing in them is done."""
+        if not self.env and not self.policy:
+            return []
+        if not self.env or not self.policy:
+            raise InputError("--env and --policy go together: which policy is to be tried in which world?")
+        from eval.running import Trial
+
+        trial = Trial(
+            envs=self.env,
+            policies=self.policy,
+            splits=self.split or ("test",),
+            tasks=self.tasks,
+            k=self.k,
+            first_seed=self.first_seed,
+            temperature=self.temperature,
+            batch=self.batch,
+            concurrency=self.concurrency,
+            out=self.out,
+        )
+        rollouts = list(trial.rollouts())
+        for rollout in rollouts:
+            print(rollout.record(), file=sys.stderr)
+        return [rollout.out for rollout in rollouts]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Two policies on the same tasks: by how much each error fell, which tasks got better and worse, which error became
+    which, and what else moved. Of one run folder: before and after."""
+
+    sources: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...")]
+    """Two files of trajectories or run folders, before and after; or one run folder."""
     json: bool = False
     """Print the figures as JSON in place of tables."""
 
     def __call__(self) -> None:
-        from eval.show import show  # reads and draws; the help has to come at once
+        from json import dumps
 
-        if not self.files:
-            raise InputError("no file given: give files of trajectories, or a run folder")
-        show(self.files, as_json=self.json)
+        from rich.console import Console
+
+        from eval.compare import compare, files_of
+        from eval.contrast import Contrast, source
+
+        comparison = compare(*files_of(self.sources))
+        if self.json:
+            print(dumps(comparison.to_json(), indent=2))
+            return
+        console = Console(highlight=False, emoji=False)
+        console.print(Contrast(comparison))
+        console.print(source(comparison), soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +152,89 @@ class Replay:
     """Only trajectories of the task with this seed."""
     full: bool = False
     """Show long texts in whole; else the middle of what is longer than 1,000 characters is left out."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Print or export only so many trajectories."""
+    pairs: bool = False
+    """Of a run folder: the evaluation's tasks, before and after training side by side."""
+    after: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the same tasks, to show beside these."""
+    export: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write what would be shown to a .svg, .html, .txt or .cast (asciinema) file."""
 
     def __call__(self) -> int:
-        from eval.film import Film, Wanted
-        from eval.replay import LONGEST, replay
+        from eval.export import export
+        from eval.film import Film, Wanted, evaluations
+        from eval.player import LONGEST
+        from eval.replay import everything, replay
 
         wanted = Wanted(errors=self.errors, code=self.code, id=self.task, seed=self.seed)
-        return replay(Film(self.source, wanted), longest=None if self.full else LONGEST)
+        film, longest, paired = (
+            Film(self.source, wanted),
+            None if self.full else LONGEST,
+            self.pairs or bool(self.after),
+        )
+
+        def pairs() -> tuple[Film, Film]:
+            return (film, Film(self.after)) if self.after else evaluations(self.source, wanted)
+
+        if self.export is None:
+            return replay(film, pairs=pairs, paired=paired, longest=longest, most=self.most)
+        parts = everything(*(pairs() if paired else (film,)), longest=longest, most=self.most)
+        export(parts, self.export, title=f"python -m eval replay {self.source}")
+        return 0
 
 
-Command = TypeVar("Command", Config, Replay)
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One HTML file about a run, to send to others: error rates by round, before and after, what the hints did, the
+    most instructive corrections. It needs no network."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """A run folder; of one that is still being written, what there is so far."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write it; else RUN/report.html."""
+    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = ()
+    """Run folders of baselines, whose error rates are drawn beside this run's."""
+
+    def __call__(self) -> None:
+        from eval.report import write
+
+        print(write(self.run, self.out or self.run / "report.html", against=self.against))
+
+
+Command = TypeVar("Command", Config, Compare, Replay, Report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["replay"]:
-        return _read(Replay, "python -m eval replay", given[1:])()
-    return _read(Config, "python -m eval", given)()
+    match given[:1]:
+        case ["compare"]:
+            return _read(Compare, "python -m eval compare", given[1:])()
+        case ["replay"]:
+            return _read(Replay, "python -m eval replay", given[1:])()
+        case ["report"]:
+            return _read(Report, "python -m eval report", given[1:])()
+        case _:
+            return _read(Config, "python -m eval", given, default=_suite(given))()
 
 
-def _read(command: type[Command], prog: str, arguments: Sequence[str]) -> Command:
-    return tyro.cli(command, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+def _suite(given: Sequence[str]) -> Config | None:
+    """What the suite's file says, as the options' defaults; None without one."""
+    places = [place for place, text in enumerate(given) if text == "--suite" or text.startswith("--suite=")]
+    if not places:
+        return None
+    _, equals, path = given[places[-1]].partition("=")
+    path = path if equals else "".join(given[places[-1] + 1 : places[-1] + 2])
+    from eval.suite import read_suite
+
+    known = [part.name for part in fields(Config) if part.name not in ("files", "suite")]
+    return Config(**read_suite(Path(path), known))
+
+
+def _read(command: type[Command], prog: str, arguments: Sequence[str], default: Command | None = None) -> Command:
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    read: Command = tyro.cli(command, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,), **options)
+    return read
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Beside a run's `trajectories.jsonl` its `corrections.jsonl` is read too.
 Left out: findings that stand in files; the critics find them again.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +13,15 @@ from itertools import count
 from pathlib import Path
 
 from critics.finding import Finding
-from envs.trajectory import Trajectory
+from envs.trajectory import Message, Trajectory
 from eval.leaderboard import criticized
 from eval.lines import Lines, json_object
 from eval.scored import Corrections, Scored
 from tools import ErrorCode
 from tools.command import InputError, did_you_mean
+
+_ID = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*")')
+"""How a trajectory begins in our own files; finding one by its id then needs no more of the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,17 @@ class Review:
 
     def found(self, message_index: int) -> list[Finding]:
         return [finding for finding in self.findings if finding.message_index == message_index]
+
+    def heard(self, turn: int) -> Sequence[Message]:
+        """What came after a turn, up to the next one."""
+        messages, later = self.trajectory.messages, self.turns[turn + 1 :]
+        return messages[self.turns[turn] + 1 : later[0] if later else len(messages)]
+
+    def says(self, turn: int, text: str) -> bool:
+        """Whether a turn, or what came right before or after it, has a text in it, however it is spelt."""
+        first = self.turns[turn - 1] + 1 if turn else 0
+        messages = [*self.trajectory.messages[first : self.turns[turn] + 1], *self.heard(turn)]
+        return text.casefold() in json.dumps(messages, ensure_ascii=False).casefold()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +88,7 @@ class Film:
         self.lines = Lines(self.path)
         beside = self.path.with_name("corrections.jsonl")
         self.corrections = Corrections(beside if self.path.name == "trajectories.jsonl" else None)
+        self.ids: dict[str, int] = {}
         if self.lines.at(0) is None:
             raise InputError(f"{self.path} has no trajectories: give a JSONL file with one in each line")
 
@@ -92,6 +109,23 @@ class Film:
                 if found or not (self.wanted.errors or self.wanted.code):
                     yield review
 
+    def named(self, trajectory_id: str) -> Review | None:
+        """The trajectory of an id, wanted or not; None where there is none."""
+        while trajectory_id not in self.ids:
+            number = len(self.ids)
+            line = self.lines.at(number)
+            if line is None:
+                return None
+            start = _ID.match(line[1])
+            # A second one of this id is counted under a name that no id has.
+            found = json.loads(start[1]) if start else str(json_object(line[1], str(self.path)).get("id"))
+            self.ids[found if found not in self.ids else f"{number}\0{found}"] = number
+        return self.review(self.ids[trajectory_id])
+
+    def share(self, number: int) -> float:
+        """How far into the file a trajectory begins."""
+        return self.lines.places[number][1] / max(1, self.path.stat().st_size)
+
     def _trajectory(self, number: int) -> Trajectory | None:
         line = self.lines.at(number)
         if line is None:
@@ -111,6 +145,16 @@ class Film:
         at = {finding.message_index: self.corrections.of(trajectory.id, finding.message_index) for finding in findings}
         scored = {index: correction for index, correction in at.items() if correction}
         return Review(number=number, trajectory=trajectory, findings=findings, scored=scored)
+
+
+def evaluations(source: Path, wanted: Wanted | None = None) -> tuple[Film, Film]:
+    """What a run's policy did before and after on the same tasks. Raises InputError for a folder without both."""
+    before, after = (source / "evaluation" / f"{when}-test.jsonl" for when in ("before", "after"))
+    if not before.is_file():
+        raise InputError(f"{source} has no evaluation: give a run folder, or a file and another one with --after")
+    if not after.is_file():
+        raise InputError(f"{source} has no evaluation after training: its run is still going on, or was a dry run")
+    return Film(before, wanted), Film(after)
 
 
 def _trajectories_of(source: Path) -> Path:

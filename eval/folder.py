@@ -32,12 +32,12 @@ class RunFolder:
         """Raises InputError for a folder that is no run, or a run that is not finished."""
         if not (path / "summary.json").is_file():
             raise InputError(_why_no_summary(path))
-        summary = _json_object(path / "summary.json")
+        summary = json_file(path / "summary.json")
         try:
             table = run_table(summary)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path / 'summary.json'} is no summary of a run ({error!r}): do the run again") from error
-        command = _json_object(path / "manifest.json").get("command") if (path / "manifest.json").is_file() else ""
+        command = json_file(path / "manifest.json").get("command") if (path / "manifest.json").is_file() else ""
         return cls(path=path, summary=summary, table=table, command=str(command or ""))
 
     def source(self) -> Text:
@@ -55,7 +55,7 @@ def _why_no_summary(path: Path) -> str:
     return f"{path} has no summary.json: the run is still being written, or was ended before it finished{so_far}"
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_file(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,9 @@
 """Error rates of policies beside each other: a leaderboard for each set of tasks, from files of trajectories.
 
-Files are streamed, trajectory by trajectory, so memory doesn't grow with them.
+Files are streamed, trajectory by trajectory: counts by task are all that is kept.
 The findings are the critics' of today, whatever was found when the files were written.
-Left out: how it looks (`eval.ranking`), trajectories that stand in two files, tests of significance.
+Left out: how it looks (`eval.ranking`), trajectories that stand in two files, two policies task by task
+(`eval.compare`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from critics.finding import Finding
-from critics.rates import Count, Measured
+from critics.rates import Measured
 from critics.rules import criticize
 from envs.archive import read_trajectories
 from envs.trajectory import Trajectory
+from eval.standing import Figures, Standing
 from tools.command import InputError
 
 
@@ -38,8 +40,12 @@ class Row:
     """The figures of one policy. `files` are what they come from, with the number of trajectories in each."""
 
     policy: str
-    measured: Measured
+    figures: Figures
     files: Mapping[Path, int]
+
+    @property
+    def measured(self) -> Measured:
+        return self.figures.measured
 
     @property
     def rank(self) -> tuple[bool, float, float, str]:
@@ -77,7 +83,7 @@ class Leaderboard:
             {
                 "policy": row.policy,
                 "best": row is self.best,
-                **row.measured.to_json(),
+                **row.figures.to_json(),
                 "files": {str(path): count for path, count in row.files.items()},
             }
             for row in self.rows
@@ -90,17 +96,17 @@ def leaderboards(paths: Sequence[Path]) -> list[Leaderboard]:
 
     Raises InputError for a file that can't be read, has no trajectories or is given twice.
     """
-    counts: dict[Group, Count] = {}
+    standings: dict[Group, Standing] = {}
     files: dict[Group, dict[Path, int]] = {}
     for path in _once(paths):
         for trajectory, findings in _criticized(path):
             group = Group.of(trajectory, path)
-            counts.setdefault(group, Count()).add(trajectory, findings)
+            standings.setdefault(group, Standing()).add(trajectory, findings)
             of_group = files.setdefault(group, {})
             of_group[path] = of_group.get(path, 0) + 1
     boards: dict[tuple[str, str], list[Row]] = {}
-    for group, count in counts.items():
-        row = Row(policy=group.policy, measured=count.measured(), files=files[group])
+    for group, standing in standings.items():
+        row = Row(policy=group.policy, figures=standing.figures(), files=files[group])
         boards.setdefault((group.env, group.split), []).append(row)
     return [
         Leaderboard(env=env, split=split, rows=sorted(rows, key=lambda row: row.rank))

@@ -1,11 +1,10 @@
-"""What a person sees of a leaderboard: a row per policy; error codes as columns, or as rows where those don't fit.
+"""What a person sees of a leaderboard: a row per policy; where that doesn't fit, error codes as rows, or everything.
 
 Rates of errors are per 100 calls; `30.9 25.5..36.8` is a rate with its 95% interval.
-Left out: the figures themselves (`eval.leaderboard`).
+Left out: the figures themselves (`eval.leaderboard`), and what they were made from (`eval.source`).
 """
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,109 +12,161 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from critics.rates import Measured, Rate
+from critics.rates import Rate
 from eval.leaderboard import Leaderboard, Row
+from eval.standing import LATE
 from tools import ErrorCode
 from tools.screen import said
 
 UNBOUNDED = 10_000
 """Columns that no table needs."""
 
-ROWS_WITH_INTERVALS, ROWS_ABREAST = 3, 8
-"""How many policies stand beside each other in 80 columns: with intervals, and with bare rates."""
+LABEL, WITH_INTERVAL, BARE = 24, 19, 7
+"""How wide a label is, and a policy's column of rates with and without intervals."""
+NAME = 10
+"""A policy's name is folded, but not to less than this."""
+
+Cell = Callable[[Row], Text]
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A leaderboard as a table, with what it was made from below it."""
+    """A leaderboard as a table."""
 
     board: Leaderboard
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         split = f", split {self.board.split}" if self.board.split else ""
         yield said(f"{self.board.env or 'world not known'}{split}", "bold")
-        wide = self._table(codes=True)
-        if Measurement.get(console, options.update(width=UNBOUNDED), wide).maximum <= options.max_width:
-            yield wide
+        figures, codes, width = self._figures(), _codes(self.board.rows), options.max_width
+        fewer = {name: cell for name, cell in figures.items() if cell is not _tokens}
+        layouts = ((figures | _short(codes), 2), (figures, 2), (fewer, 1))
+        tables = [_by_policy(self.board.rows, columns, padding) for columns, padding in layouts]
+        fits = (_width(table, console, options) <= width for table in tables)
+        if (place := next((place for place, fit in enumerate(fits) if fit), None)) is not None:
+            yield tables[place]
+            yield from _by_figure(self.board.rows, codes, "error, per 100 calls", width) if place else ()
         else:
-            yield self._table(codes=False)
-            yield from self._codes_as_rows()
+            yield from _by_figure(self.board.rows, figures | codes, "", width)
         yield Text()
         if self.board.best:
             yield Text("* best: its interval lies below all others", style="dim")
         elif len(self.board.rows) > 1:
             yield Text("no best: the first interval overlaps another", style="dim")
 
-    def _table(self, *, codes: bool) -> Table:
-        table = _table("", "policy")
-        for heading in ("tasks", "calls", "invalid calls\nper 100", "success", "valid calls\nper task", "faults"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        shown = _codes(self.board.rows) if codes else []
-        for code, is_warning in shown:
-            heading = _name(code, is_warning).replace("_", "\n").replace(" ", "\n")
-            table.add_column(heading, justify="right", no_wrap=True)
-        for place, row in enumerate(self.board.rows, 1):
-            measured = row.measured
-            mark = ("*", "bold green") if row is self.board.best else " "
-            table.add_row(
-                str(place),
-                said(row.policy),
-                str(measured.tasks),
-                str(measured.calls),
-                Text.assemble(_interval(measured.invalid_per_100), mark),
-                _success(measured.success),
-                f"{measured.valid_calls_per_task:.2f}",
-                Text(str(measured.faults), style="yellow" if measured.faults else ""),
-                *(_rate(measured, code, is_warning) for code, is_warning in shown),
-            )
-        return table
-
-    def _codes_as_rows(self) -> Iterator[Table | Text]:
-        """The rates by code: a row per code, a column per policy, as many abreast as fit."""
-        rows, codes = self.board.rows, _codes(self.board.rows)
-        with_intervals, named = len(rows) <= ROWS_WITH_INTERVALS, 1 < len(rows) <= ROWS_WITH_INTERVALS
-        for first in range(0, len(rows) if codes else 0, ROWS_ABREAST):
-            abreast = rows[first : first + ROWS_ABREAST]
-            yield Text()
-            table = _table("error, per 100 calls")
-            for place, row in enumerate(abreast, first + 1):
-                heading = Text.assemble(f"{place} ", said(row.policy)) if named else Text(str(place))
-                table.add_column(heading, justify="right", overflow="fold", max_width=17)
-            for code, is_warning in codes:
-                cells = [_rate(row.measured, code, is_warning, interval=with_intervals) for row in abreast]
-                table.add_row(_name(code, is_warning), *cells)
-            yield table
+    def _figures(self) -> dict[str, Cell]:
+        """The columns that stand before those of the error codes, by heading."""
+        attempts = max((len(row.figures.passes) for row in self.board.rows), default=0)
+        sampled = any(row.figures.tokens_per_task for row in self.board.rows)
+        return {
+            "tasks": lambda row: Text(str(row.measured.tasks)),
+            "calls": lambda row: Text(str(row.measured.calls)),
+            "invalid calls\nper 100": lambda row: Text.assemble(
+                _interval(row.measured.invalid_per_100), ("*", "bold green") if row is self.board.best else ""
+            ),
+            "success": lambda row: _success(row.measured.success),
+            **({f"pass^{attempts}": lambda row: _all_pass(row, attempts)} if attempts > 1 else {}),
+            **({"tokens\nper task": _tokens} if sampled else {}),
+            "valid calls\nper task": lambda row: Text(f"{row.measured.valid_calls_per_task:.2f}"),
+            "faults": lambda row: Text(str(row.measured.faults), style="yellow" if row.measured.faults else ""),
+        }
 
 
-def source(board: Leaderboard) -> Text:
-    """What a leaderboard was made from and how to print it again: one line, to be copied whole."""
-    counts = " + ".join(map(str, board.files.values()))
-    command = shlex.join(["python", "-m", "eval", *map(str, board.files)])
-    return Text.assemble((f"{counts} trajectories: ", "dim"), said(command))
+def _by_policy(rows: Sequence[Row], columns: Mapping[str, Cell], padding: int) -> Table:
+    table = _table(padding=padding)
+    table.add_column("")
+    table.add_column("policy", overflow="fold", min_width=NAME)
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for place, row in enumerate(rows, 1):
+        table.add_row(str(place), said(row.policy), *(cell(row) for cell in columns.values()))
+    return table
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+def _by_figure(rows: Sequence[Row], figures: Mapping[str, Cell], label: str, width: int) -> Iterator[Table | Text]:
+    """A row per figure, a column per policy, as many abreast as fit: bare rates where that saves a table."""
+    fit = max(1, (width - LABEL) // WITH_INTERVAL)
+    with_intervals = len(rows) <= fit or label == ""
+    fit = fit if with_intervals else max(1, (width - LABEL) // BARE)
+    for first in range(0, len(rows) if figures else 0, fit):
+        abreast = rows[first : first + fit]
+        yield Text()
+        table = _table(label)
+        for place, row in enumerate(abreast, first + 1):
+            heading = Text.assemble(f"{place} ", said(row.policy)) if with_intervals else Text(str(place))
+            table.add_column(heading, justify="right", overflow="fold", max_width=WITH_INTERVAL - 2)
+        for name, cell in figures.items():
+            cells = (cell(row) for row in abreast)
+            shown = cells if with_intervals else (Text(text.plain.partition(" ")[0], text.style) for text in cells)
+            table.add_row(name.replace("\n", " "), *shown)
+        yield table
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Invalid calls per 100, by the number of the turn or by how many tools were offered."""
+
+    board: Leaderboard
+    by: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        numbers = sorted({number for row in self.board.rows for number in row.figures.groups[self.by]})
+        label = f"{'turn' if self.by == 'turn' else 'tools offered'}, invalid per 100 calls"
+        yield from _by_figure(
+            self.board.rows, {self._name(number): self._cell(number) for number in numbers}, label, options.max_width
+        )
+
+    def _name(self, number: int) -> str:
+        return f"{number} and later" if self.by == "turn" and number == LATE else str(number)
+
+    def _cell(self, number: int) -> Cell:
+        def cell(row: Row) -> Text:
+            rate = row.figures.groups[self.by].get(number)
+            return _interval(rate) if rate else Text("-", style="dim")
+
+        return cell
+
+
+def _table(*headings: str, padding: int = 2) -> Table:
+    table = Table(box=None, padding=(0, padding, 0, 0), header_style="dim")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
 
 
-def _codes(rows: Sequence[Row]) -> list[tuple[ErrorCode, bool]]:
-    """The codes that occur, each with whether it is a guess; the errors first."""
+def _width(table: Table, console: Console, options: ConsoleOptions) -> int:
+    """How wide a table is with its policies' names folded as far as they may be."""
+    wide = options.update(width=UNBOUNDED)
+    widest = max((Measurement.get(console, wide, cell).maximum for cell in table.columns[1].cells), default=0)
+    return Measurement.get(console, wide, table).maximum - max(0, widest - NAME)
+
+
+def _codes(rows: Sequence[Row]) -> dict[str, Cell]:
+    """The codes that occur, the errors first, then the guesses."""
     errors = [(code, False) for code in ErrorCode if any(code in row.measured.codes for row in rows)]
-    return errors + [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in rows)]
+    guesses = [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in rows)]
+    return {f"{code} (guess)" if guess else str(code): _rate(code, guess) for code, guess in errors + guesses}
 
 
-def _name(code: ErrorCode, is_warning: bool) -> str:
-    return f"{code} (guess)" if is_warning else str(code)
+def _short(codes: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Codes as columns: a word a line, and no intervals."""
+
+    def bare(cell: Cell) -> Cell:
+        def rate(row: Row) -> Text:
+            text = cell(row)
+            return Text(text.plain.partition(" ")[0], text.style)
+
+        return rate
+
+    return {name.replace("_", "\n").replace(" ", "\n"): bare(cell) for name, cell in codes.items()}
 
 
-def _rate(measured: Measured, code: ErrorCode, is_warning: bool, *, interval: bool = False) -> Text:
-    rate = (measured.warnings if is_warning else measured.codes).get(code)
-    if rate is None:
-        return Text("-", style="dim")
-    return _interval(rate) if interval else Text(f"{rate.rate:.1f}")
+def _rate(code: ErrorCode, guess: bool) -> Cell:
+    def cell(row: Row) -> Text:
+        rate = (row.measured.warnings if guess else row.measured.codes).get(code)
+        return _interval(rate) if rate else Text("-", style="dim")
+
+    return cell
 
 
 def _interval(rate: Rate) -> Text:
@@ -129,3 +180,14 @@ def _success(rate: Rate) -> Text:
     if rate.total == 0:
         return Text("-", style="dim")
     return Text.assemble(f"{rate.rate:.0%} ", (f"{100 * rate.low:.0f}..{100 * rate.high:.0f}", "dim"))
+
+
+def _all_pass(row: Row, k: int) -> Text:
+    """pass^k; a dash where a task has fewer attempts."""
+    found = [each.hat for each in row.figures.passes if each.k == k]
+    return Text(f"{found[0]:.0%}") if found else Text("-", style="dim")
+
+
+def _tokens(row: Row) -> Text:
+    tokens = row.figures.tokens_per_task
+    return Text(f"{tokens:.0f}") if tokens else Text("-", style="dim")

@@ -1,11 +1,11 @@
-"""What a run's corrections say of its turns: which hint stood above, and what it did to the error tokens.
+"""What a run's corrections say of its turns: which hint stood above, and what it did to each token.
 
-Left out: the token ids; what was marked is told by the critics, in characters.
+Left out: the token ids; how it looks (`eval.tokens`, `eval.report`).
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
@@ -19,32 +19,76 @@ _KEY = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),"message_index":(\d+)')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """What a correction says of a turn: its hint, and the probability of its error tokens without and with the hint."""
+class Token:
+    """A token of the turn: its text, empty in a run that didn't record it, and its probability without and with the
+    hint."""
 
-    codes: frozenset[str]
-    hint: str
+    text: str
+    plain: float
+    hinted: float
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A token that could have stood at the error. None: not among the likeliest there."""
+
+    text: str
     plain: float | None
     hinted: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What a correction says of a turn: its hint, and the probabilities of its tokens without and with the hint."""
+
+    codes: tuple[str, ...]
+    hint: str
+    tokens: tuple[Token, ...]
+    choices: tuple[Choice, ...]
     admitted: bool
+
+    @property
+    def errors(self) -> list[Token]:
+        return [token for token in self.tokens if token.is_error]
+
+    @property
+    def moved(self) -> float:
+        """How much probability the hint takes from the first error token."""
+        return self.errors[0].plain - self.errors[0].hinted if self.errors else 0.0
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Scored":
+        """Raises KeyError, IndexError, TypeError, ValueError or OverflowError for what is no correction."""
         return cls(
-            codes=frozenset(map(str, record.get("codes") or ())),
+            codes=tuple(map(str, record.get("codes") or ())),
             hint=str(record.get("hint", "")),
-            plain=_of_errors(record, "student_logprobs"),
-            hinted=_of_errors(record, "teacher_logprobs"),
+            tokens=tuple(_tokens(record)),
+            choices=tuple(_choices(record.get("alternatives") or {})),
             admitted=bool(record.get("admitted", True)),
         )
 
 
-def _of_errors(record: Mapping[str, Any], logprobs: str) -> float | None:
-    """The probability of the error tokens, taken together, where the record has log-probs of its target's tokens."""
-    if not record.get(logprobs):
-        return None
+def _tokens(record: Mapping[str, Any]) -> Iterator[Token]:
+    """The tokens of the target, where the record has log-probs of them."""
+    plain, hinted = record.get("student_logprobs") or (), record.get("teacher_logprobs") or ()
+    if not plain or not hinted:
+        return
     start, _ = record["target"]
-    return exp(sum(record[logprobs][token - start] for token in record["error_tokens"]))
+    errors = {token - start for token in record["error_tokens"]}
+    texts = record.get("pieces") or [""] * len(plain)
+    for place, (text, student, teacher) in enumerate(zip(texts, plain, hinted, strict=True)):
+        yield Token(text=str(text), plain=exp(student), hinted=exp(teacher), is_error=place in errors)
+
+
+def _choices(alternatives: Mapping[str, Any]) -> list[Choice]:
+    """The likeliest tokens of both sides, first the likeliest to either."""
+    plain, hinted = (
+        {str(part["text"]): exp(part["logprob"]) for part in alternatives.get(side) or ()}
+        for side in ("student", "teacher")
+    )
+    texts: Sequence[str] = sorted(plain | hinted, key=lambda text: -max(plain.get(text, 0), hinted.get(text, 0)))
+    return [Choice(text=text, plain=plain.get(text), hinted=hinted.get(text)) for text in texts]
 
 
 class Corrections:
@@ -69,7 +113,7 @@ class Corrections:
         assert found is not None
         try:
             return Scored.from_json(self._record(*found))
-        except (KeyError, IndexError, TypeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{self.lines.path}:{found[0]} is no correction ({error}): do the run again") from error
 
     def _key(self, number: int, line: bytes) -> tuple[str, int]:

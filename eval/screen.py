@@ -5,10 +5,12 @@ cursor; what stands in the right column can't look like a label. Marks are `>>` 
 Left out: which turn is shown when (`eval.replay`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.highlighter import JSONHighlighter
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -18,12 +20,14 @@ from critics.hints import joined
 from critics.spans import Span
 from envs.trajectory import Message, Trajectory, calls_of
 from eval.film import Review
-from eval.scored import Scored
-from tools import ToolCall
-from tools.screen import said
+from eval.tokens import TokenView
+from tools import Tool, ToolCall
+from tools.screen import ToolTable, said
 
 LABEL = 8
-MOST_TOOLS, LONGEST_PIECE = 12, 40
+MOST_TOOLS = 12
+SIDE_BY_SIDE = 72
+"""With fewer columns two trajectories stand one above the other."""
 MARKED, HINT, RIGHT = "bold red reverse", "yellow", "green"
 
 
@@ -33,6 +37,7 @@ class Opening:
 
     review: Review
     longest: int | None = None
+    unfolded: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         trajectory = self.review.trajectory
@@ -47,6 +52,9 @@ class Opening:
             grid.add_row(*_heard(message, self.longest))
         yield Rule(f"trajectory {self.review.number + 1}", align="left", style="dim")
         yield grid
+        if self.unfolded:
+            yield Text()
+            yield ToolTable(_offered(trajectory))
 
     def _tools(self) -> str:
         names = [str(tool.get("function", tool).get("name")) for tool in self.review.trajectory.tools]
@@ -64,8 +72,7 @@ class TurnView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         review, index = self.review, self.review.turns[self.turn]
-        messages, findings, scored = review.trajectory.messages, review.found(index), review.scored.get(index)
-        later = review.turns[self.turn + 1 :]
+        findings, scored = review.found(index), review.scored.get(index)
         grid = _grid()
         hint = scored.hint if scored else joined(finding.hint for finding in findings if finding.hint)
         if hint:
@@ -75,8 +82,8 @@ class TurnView:
         for finding in findings:
             grid.add_row("", _explained(review.trajectory, finding))
         if scored:
-            grid.add_row("", _effect(review.trajectory, findings, scored))
-        for message in messages[index + 1 : later[0] if later else len(messages)]:
+            grid.add_row("", TokenView(scored))
+        for message in review.heard(self.turn):
             grid.add_row(*_heard(message, self.longest))
         yield Text()
         yield grid
@@ -103,6 +110,37 @@ class Ending:
         yield grid
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same task before and after, side by side where there is room, else one above the other."""
+
+    before: Review
+    after: Review | None
+    longest: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Opening(self.before, self.longest)
+        sides = [Group(Text("before", "bold"), *_acted(self.before, self.longest))]
+        if self.after is None:
+            sides.append(Group(Text("after", "bold"), Text("this task is not in the other file", "dim")))
+        else:
+            policy = said(f" {self.after.trajectory.policy}", "dim")
+            sides.append(Group(Text("after", "bold") + policy, *_acted(self.after, self.longest)))
+        yield Text()
+        if options.max_width < SIDE_BY_SIDE:
+            yield from sides
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        grid.add_column(ratio=1)
+        grid.add_column(ratio=1)
+        grid.add_row(*sides)
+        yield grid
+
+
+def _acted(review: Review, longest: int | None) -> list[RenderableType]:
+    return [*(TurnView(review, turn, longest) for turn in range(len(review.turns))), Ending(review)]
+
+
 def marked(text: str, spans: Iterable[Span], *, longest: int | None = None) -> Text:
     """The text with `>>` where a span starts and `<<` where it ends; what is within any span is styled.
 
@@ -127,6 +165,12 @@ def shortened(text: str, longest: int | None, style: str = "") -> Text:
     half = longest // 2
     left_out = f" ... {len(text) - 2 * half:,} characters ... "
     return Text.assemble(said(text[:half], style), (left_out, "dim"), said(text[-half:], style))
+
+
+def _offered(trajectory: Trajectory) -> Iterator[Tool]:
+    for tool in trajectory.tools:
+        with suppress(ValueError):
+            yield Tool.from_openai(tool)
 
 
 def _grid() -> Table:
@@ -165,7 +209,8 @@ def _written(trajectory: Trajectory, index: int, findings: Sequence[Finding], lo
     placed = [finding for finding in findings if not _is_whole_turn(trajectory, finding)]
     number = trajectory.turn_at(index)
     if number is not None:
-        return marked(trajectory.turns[number].raw, (finding.span for finding in placed), longest=longest)
+        raw = trajectory.turns[number].raw
+        return _as_json(marked(raw, (finding.span for finding in placed), longest=longest))
     message = trajectory.messages[index]
     spans = (finding.span for finding in placed if finding.call_index is None)
     lines = [marked(content_of(message), spans, longest=longest)]
@@ -174,9 +219,16 @@ def _written(trajectory: Trajectory, index: int, findings: Sequence[Finding], lo
         here = [finding for finding in placed if finding.call_index == place]
         names = (finding.span for finding in here if finding.code in NAME_CODES)
         arguments = (finding.span for finding in here if finding.code not in NAME_CODES)
-        shown = marked(call.arguments, arguments, longest=longest)
+        shown = _as_json(marked(call.arguments, arguments, longest=longest))
         lines.append(Text.assemble(marked(call.name, names), " ", shown))
     return Text("\n").join(line for line in lines if line) or Text("(empty)", "dim")
+
+
+def _as_json(text: Text) -> Text:
+    """The text with what is JSON in it highlighted, under the marks that are there."""
+    shown = JSONHighlighter()(text)
+    shown.spans = [*shown.spans[len(text.spans) :], *text.spans]
+    return shown
 
 
 def _is_whole_turn(trajectory: Trajectory, finding: Finding) -> bool:
@@ -190,30 +242,3 @@ def _explained(trajectory: Trajectory, finding: Finding) -> Text:
     where = ", the whole turn" if _is_whole_turn(trajectory, finding) else ""
     style = "bold yellow" if guess else "bold red"
     return Text.assemble((f"{finding.code}{guess}{where}: ", style), said(finding.explanation))
-
-
-def _effect(trajectory: Trajectory, findings: Sequence[Finding], scored: Scored) -> Text:
-    """How probable the marked text was to the model without the hint, and how probable with it."""
-    trained = [part for part in findings if str(part.code) in scored.codes and part.confidence != WARNING]
-    pieces = dict.fromkeys(_piece(trajectory, finding) for finding in trained)
-    if scored.plain is None or scored.hinted is None:
-        return Text("its correction has no probabilities", "dim")
-    fell = scored.hinted < scored.plain
-    return Text.assemble(
-        ("with the hint: ", "dim"),
-        Text(" and ").join(said(piece, "bold") for piece in pieces),
-        " ",
-        f"{_probability(scored.plain)} -> ",
-        (_probability(scored.hinted), RIGHT if fell else "red"),
-        "" if scored.admitted else (", not trained on", "yellow"),
-    )
-
-
-def _piece(trajectory: Trajectory, finding: Finding) -> str:
-    """The marked text itself, on one line and not too long."""
-    text = text_of(trajectory, finding)[slice(*finding.span)].replace("\n", " ")
-    return text if len(text) <= LONGEST_PIECE else f"{text[: LONGEST_PIECE - 3]}..."
-
-
-def _probability(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"

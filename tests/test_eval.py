@@ -19,7 +19,8 @@ from envs.policies.scripted import HabitualPolicy
 from envs.rollout import rollout
 from eval.__main__ import main
 from eval.leaderboard import leaderboards
-from eval.ranking import Ranking, source
+from eval.ranking import Ranking
+from eval.source import source
 from tools.command import InputError
 
 ROOT = Path(__file__).parents[1]

@@ -1,0 +1,31 @@
+"""What a leaderboard was made from, and how to make it again."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.text import Text
+
+from envs.manifest import read_manifest
+from eval.leaderboard import Leaderboard
+from tools.screen import said, visible
+
+
+def source(board: Leaderboard) -> Text:
+    """How many trajectories, and the command that prints the leaderboard again, in a line that can be copied whole.
+
+    Then the seeds, commit and versions that made them, where manifests beside the files say so.
+    """
+    counts = " + ".join(map(str, board.files.values()))
+    command = shlex.join(["python", "-m", "eval", *map(str, board.files)])
+    lines = Text.assemble((f"{counts} trajectories: ", "dim"), said(command))
+    for made in dict.fromkeys(line for path in board.files for line in _made(path)):
+        lines.append(f"\nmade with {made}", style="dim")
+    return lines
+
+
+def _made(path: Path) -> Iterator[str]:
+    for made in read_manifest(path).get("made_with", ()):
+        first, end = made.get("seeds", (0, 0))
+        versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+        yield visible(f"seeds {first} to {end - 1}, commit {made.get('commit')}, {versions}")
