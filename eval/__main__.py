@@ -3,6 +3,7 @@
 python -m eval runs/tiny.jsonl runs/expert.jsonl     # a leaderboard for each world and split
 python -m eval runs/demo                             # a run folder: errors before and after
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
+python -m eval compare before.jsonl after.jsonl      # the same tasks, before and after
 """
 
 import sys
@@ -62,13 +63,42 @@ class Replay:
         return replay(Film(self.source, wanted), longest=None if self.full else LONGEST)
 
 
-Command = TypeVar("Command", Config, Replay)
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Two policies on the same tasks: by how much each error fell, which tasks got better and worse, which error became
+    which, and what else moved. Of one run folder: before and after."""
+
+    sources: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...")]
+    """Two files of trajectories or run folders, before and after; or one run folder."""
+    json: bool = False
+    """Print the figures as JSON in place of tables."""
+
+    def __call__(self) -> None:
+        from json import dumps
+
+        from rich.console import Console
+
+        from eval.compare import compare, files_of
+        from eval.contrast import Contrast, source
+
+        comparison = compare(*files_of(self.sources))
+        if self.json:
+            print(dumps(comparison.to_json(), indent=2))
+            return
+        console = Console(highlight=False, emoji=False)
+        console.print(Contrast(comparison))
+        console.print(source(comparison), soft_wrap=True)
+
+
+Command = TypeVar("Command", Config, Replay, Compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["replay"]:
         return _read(Replay, "python -m eval replay", given[1:])()
+    if given[:1] == ["compare"]:
+        return _read(Compare, "python -m eval compare", given[1:])()
     return _read(Config, "python -m eval", given)()
 
 
