@@ -131,9 +131,9 @@ def flip_p(before: Mapping[str, Amount], after: Mapping[str, Amount], *, seed: i
     """How often chance alone makes a difference of two ratios as large as this: the two-sided p-value, at least 1e-4.
 
     Each task adds its part to the difference: s = (y2 - R n2) / N2 - (y1 - R n1) / N1, with R the ratio of both sides
-    together. If nothing had changed, either sign of a part would be as likely; so signs are flipped at random. (Swapping
+    together. If nothing had changed, either sign of a part would be as likely; so signs are flipped at random. Swapping
     the counts themselves would not do: where one side makes fewer calls, that alone would look like a difference of
-    rates.) None without two tasks that both have, or where all of a side's totals are 0.
+    rates. None without two tasks that both have, or where all of a side's totals are 0.
     Sources: R. A. Fisher, "The design of experiments" (1935); B. Phipson and G. K. Smyth, "Permutation p-values should
     never be zero", Stat. Appl. Genet. Mol. Biol. 9 (2010).
     """
