@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import erfc, sqrt
 from pathlib import Path
 
 from critics.finding import WARNING, Criticized, Finding
@@ -21,6 +22,8 @@ from tools.command import InputError
 
 FLIPS = 10_000
 """So many random flips a p-value comes from."""
+MANY = 1_000
+"""With so many tasks the sum of flipped parts is as good as normal, and none is drawn."""
 
 _HINT_WORD = re.compile(r"\bhint(s|ed)?\b", re.IGNORECASE)
 """A student never reads a hint; one that speaks of hints has learnt the words instead of the lesson."""
@@ -149,6 +152,9 @@ def flip_p(before: Mapping[str, Amount], after: Mapping[str, Amount], *, seed: i
     ratio_2 = np.array([1.0, -(first_2[0] + second_2[0]) / (first_2[1] + second_2[1])])
     parts_T = second_T2 @ ratio_2 / second_2[1] - first_T2 @ ratio_2 / first_2[1]
     real = abs(parts_T.sum()) * (1 - 1e-9) - 1e-12
+    if len(tasks) >= MANY:
+        spread = float(np.sqrt((parts_T**2).sum()))
+        return max(1 / (FLIPS + 1), erfc(max(0.0, real) / spread / sqrt(2))) if spread else 1.0
     random, extreme, left = np.random.default_rng(seed), 0, FLIPS
     while left:
         some = min(left, max(1, 2_000_000 // len(tasks)))

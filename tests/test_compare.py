@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from envs import Archive, StopReason, Trajectory, Turn
+from eval import paired
 from eval.__main__ import main
 from eval.compare import INVALID, compare
 from eval.contrast import Contrast
@@ -128,6 +129,17 @@ def test_a_p_value_is_that_of_all_flips_of_sign() -> None:
     assert flip_p(before, before) == 1.0
     assert flip_p({"0": (1, 2)}, {"0": (0, 2)}) is None
     assert flip_p(before, dict.fromkeys(before, (0, 0))) is None
+
+
+def test_with_many_tasks_the_p_value_is_that_of_the_flips_without_drawing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    before, after = (
+        {str(task): (int(hits), 4) for task, hits in enumerate(random.binomial(4, rate, 1000))} for rate in (0.2, 0.185)
+    )
+    quick = flip_p(before, after)
+    monkeypatch.setattr(paired, "MANY", 10_000)
+    assert quick == pytest.approx(flip_p(before, after), abs=0.015)
+    assert flip_p(before, before) == 1.0
 
 
 def test_fewer_calls_alone_are_no_sign_of_another_error_rate() -> None:
