@@ -68,7 +68,9 @@ class Compare:
     """Two policies on the same tasks: by how much each error fell, which tasks got better and worse, which error became
     which, and what else moved. Of one run folder: before and after."""
 
-    sources: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...")]
+    sources: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="(required)")
+    ]
     """Two files of trajectories or run folders, before and after; or one run folder."""
     json: bool = False
     """Print the figures as JSON in place of tables."""
