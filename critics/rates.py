@@ -18,6 +18,9 @@ from tools import INVALID_CALL_CODES, ErrorCode
 Part = tuple[int, int]
 """A count, and the total that it is a part of."""
 
+Amount = tuple[float, float]
+"""A sum, and the total that it is taken over."""
+
 Z95 = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 
@@ -123,7 +126,7 @@ class Difference:
         return asdict(self)
 
 
-def difference(before: Mapping[str, Part], after: Mapping[str, Part], *, per: float = 1.0) -> Difference:
+def difference(before: Mapping[str, Amount], after: Mapping[str, Amount], *, per: float = 1.0) -> Difference:
     """By how much a share has changed over the same tasks: after minus before, per `per`.
 
     Both give (count, total) by task; tasks that only one of them has are left out. Tasks are what is independent here,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from critics.finding import Finding
+from critics.formats import Unreadable, read_logs
 from critics.rates import Measured
 from critics.rules import criticize
-from envs.archive import read_trajectories
 from envs.trajectory import Trajectory
 from eval.standing import Figures, Standing
 from tools.command import InputError
@@ -99,7 +99,7 @@ def leaderboards(paths: Sequence[Path]) -> list[Leaderboard]:
     standings: dict[Group, Standing] = {}
     files: dict[Group, dict[Path, int]] = {}
     for path in _once(paths):
-        for trajectory, findings in _criticized(path):
+        for trajectory, findings in criticized_in(path):
             group = Group.of(trajectory, path)
             standings.setdefault(group, Standing()).add(trajectory, findings)
             of_group = files.setdefault(group, {})
@@ -131,10 +131,19 @@ def _once(paths: Sequence[Path]) -> Iterator[Path]:
         yield path
 
 
-def _criticized(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
-    """The trajectories of a file with their findings. Raises InputError for a file without any."""
-    number = 0
-    for number, trajectory in enumerate(read_trajectories(path), 1):
-        yield trajectory, criticized(trajectory, f"{path}, object {number}")
-    if number == 0:
+def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
+    """The trajectories of a file, in any form that `critics.formats` knows, with their findings.
+
+    Without a last line that is being written. Raises InputError for what can't be read, with its line, and for a file
+    without any trajectory: rates of a part of it would be taken for those of the whole.
+    """
+    empty = True
+    for part in read_logs(path):
+        if not isinstance(part, Unreadable):
+            place, trajectory = part
+            yield trajectory, criticized(trajectory, str(place))
+        elif not part.cut_off:
+            raise InputError(f"{part.place}: {part.reason}: repair or remove it (python -m critics reads the rest)")
+        empty = False
+    if empty:
         raise InputError(f"{path} has no trajectories: give a JSONL file with one in each line")

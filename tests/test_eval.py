@@ -86,7 +86,11 @@ def test_a_leaderboard_counts_what_the_critics_count(files: tuple[Path, Path]) -
     assert (board.env, board.split) == ("store-v0", "test")
     assert [row.policy for row in board.rows] == ["expert", "habitual"]
     for row, path in zip(board.rows, files, strict=True):
-        assert row.measured == measure((part, criticize(part)) for part in read_trajectories(path))
+        plain = measure((part, criticize(part)) for part in read_trajectories(path))
+        assert (row.measured.tasks, row.measured.calls) == (plain.tasks, plain.calls)
+        assert {code: rate.rate for code, rate in row.measured.codes.items()} == {
+            code: rate.rate for code, rate in plain.codes.items()
+        }
         assert row.files == {path: row.measured.tasks}
     assert board.rows[1].measured.invalid_calls > 5
     assert board.best is board.rows[0]
@@ -247,12 +251,12 @@ def test_a_run_that_is_still_being_written_is_told_so(run_folder: Path, capsys: 
     [
         (None, "is no file"),
         ("", "has no trajectories"),
-        ('{"id": "a", "messages": []}\nnonsense\n', "file.jsonl:2 is no JSON"),
-        ("[]\n", "file.jsonl:1 is no JSON object"),
+        ('{"id": "a", "messages": []}\nnonsense\n', "file.jsonl:2: no JSON"),
+        ("[]\n", "has no trajectories"),
         ('{"schema_version": 7, "id": "a", "messages": []}\n', "schema_version is 7"),
-        ('{"round": 1}\n', "expected 'id' and a list of 'messages'"),
+        ('{"round": 1}\n', "no form that is known, came an object with round"),
         ('{"id": "a", "messages": [], "task": [1]}\n', "expected task to be an object"),
-        ('{"id": "a", "messages": [], "tools": [{"name": 3}]}\n', "object 1: "),
+        ('{"id": "a", "messages": [], "tools": [{"name": 3}]}\n', "file.jsonl:1: "),
     ],
 )
 def test_bad_files_are_named(
@@ -269,7 +273,7 @@ def test_bad_files_are_named(
 def test_what_makes_no_sense_is_refused(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no file given" in refused(capsys)
+    assert "nothing to show" in refused(capsys)
     assert "is given twice" in refused(capsys, str(files[0]), str(files[0].parent / "." / files[0].name))
     assert "is no run folder" in refused(capsys, str(tmp_path))
     (tmp_path / "summary.json").write_text("{")
@@ -287,7 +291,9 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_ends_with_2_after_bad_input() -> None:
     done = run_python("-m", "eval", "no-such-file.jsonl")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: no-such-file.jsonl is no file: give the path of a JSONL file\n"
+    assert done.stderr == (
+        "error: no-such-file.jsonl is no file that can be read (No such file or directory): give the path of a log\n"
+    )
 
 
 def loaded_by(arguments: Sequence[str]) -> str:

@@ -43,10 +43,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A place that no trajectory could be read from, and why."""
+    """A place that no trajectory could be read from, and why. One that is `cut_off` may only not be written yet."""
 
     place: Place
     reason: str
+    cut_off: bool = False
 
 
 def form_named(name: str) -> Form:
@@ -69,7 +70,7 @@ def read_logs(
         for record in records(stream, lists):
             place = Place(file=str(path), line=record.line)
             if isinstance(record, Broken):
-                yield Unreadable(place=place, reason=record.reason)
+                yield Unreadable(place=place, reason=record.reason, cut_off=record.cut_off)
                 continue
             form = form or _form_of(record)
             if form is None:

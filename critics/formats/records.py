@@ -34,6 +34,7 @@ class Broken:
 
     line: int
     reason: str
+    cut_off: bool = False
 
 
 def records(stream: IO[bytes], lists: Collection[str] = ()) -> Iterator[Record | Broken]:
@@ -73,8 +74,9 @@ def _lines(lines: Iterator[tuple[int, bytes]]) -> Iterator[Record | Broken]:
         try:
             yield Record(line=number, value=decoded(line))
         except (ValueError, RecursionError) as error:
-            cut = "cut off, " if line.lstrip().startswith(b"{") and not line.endswith(b"\n") else ""
-            yield Broken(line=number, reason=f"{cut}no JSON: {why(error)}")
+            cut_off = line.lstrip().startswith(b"{") and not line.endswith(b"\n")
+            said = f"{'cut off, ' if cut_off else ''}no JSON: {why(error)}"
+            yield Broken(line=number, reason=said, cut_off=cut_off)
 
 
 def why(error: Exception) -> str:
