@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from critics.finding import CERTAIN, NAME_CODES, Confidence, Finding, content_of
-from critics.hints import hint_for
+from critics.hints import REPEATS, hint_for, repeat_hint
 from critics.spans import CallPlace, Span, places
 from envs import Message, Trajectory, calls_of
 from tools import ErrorCode, Tool, ToolCall, Violation, check_call
@@ -106,7 +106,7 @@ class Reading:
             call_index=attempt.call_index,
             span=(0, end),
             explanation=explanation,
-            hint=_hint(code),
+            hint=repeat_hint(code, attempt.call) if code in REPEATS else _hint(code),
         )
 
     def at_turn(self, message_index: int, code: ErrorCode, explanation: str, span: Span | None = None) -> Finding:
