@@ -3,11 +3,12 @@
 python -m critics runs/tiny.jsonl
 python -m critics their_log.jsonl --jsonl findings.jsonl     # plain OpenAI form: id, tools, messages
 python -m critics runs/tiny.jsonl --json
+python -m critics runs/tiny.jsonl --judge openai:MODEL@http://localhost:8000/v1    # what rules can't see, too
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import tyro
 from rich.console import Console
 
 from critics.finding import Finding, write_findings
+from critics.judge.options import JudgeOptions
 from critics.rates import measure
 from critics.report import Examples, Report
 from critics.rules import criticize
@@ -32,18 +34,26 @@ class Config:
     """Write the findings to this file too, one object a trajectory."""
     json: bool = False
     """Print the figures as JSON in place of a table."""
+    judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
+    """The judge."""
 
     def __call__(self) -> None:
         if self.jsonl is not None and self.jsonl.resolve() == self.file.resolve():
             raise InputError(f"{self.jsonl} has the trajectories: write the findings to another file")
-        criticized = [(without_tokens(trajectory), findings) for trajectory, findings in criticized_in(self.file)]
+        critic = self.judging.critic(self.jsonl or self.file)
+        read = critic.read(criticized_in(self.file))
+        criticized = [(without_tokens(trajectory), findings) for trajectory, findings in read]
+        critic.close()
         if self.jsonl is not None:
             write_findings(self.jsonl, criticized)
         measured = measure(criticized)
         if self.json:
-            print(json.dumps(measured.to_json(), indent=2))
+            print(json.dumps(measured.to_json() | critic.to_json(), indent=2))
         else:
-            Console(highlight=False).print(Report(measured, Examples.of(criticized)))
+            console = Console(highlight=False)
+            console.print(Report(measured, Examples.of(criticized)))
+            for line in critic.lines():
+                console.print(line, markup=False)
 
 
 def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:

@@ -25,6 +25,9 @@ from tools.command import InputError
 _PART = re.compile(r",(?=(?:rules|judge|hints)(?:[:,]|$))")
 """A comma that begins the next reader. Others part the addresses of servers."""
 
+CONCURRENCY = 32
+"""The most questions in flight at a server, unless the options say otherwise."""
+
 FORM = "rules, judge:MODEL@BASE_URL or judge:FOLDER, hints:MODEL@BASE_URL or hints:FOLDER, with commas between"
 
 
@@ -50,7 +53,7 @@ class Critic:
         self.cache = Cache(cache)
         self.askers: dict[str, Asker] = {}
         for model in dict.fromkeys(filter(None, (parts.get("judge"), parts.get("hints")))):
-            self.askers[model] = asker_of(model, options)
+            self.askers[model] = asker_of(model, options or ServerOptions(concurrency=CONCURRENCY))
         self.judge: Judge | None = None
         self.writer: HintWriter | None = None
         if judge := parts.get("judge"):
