@@ -43,7 +43,6 @@ class Config:
         critic = self.judging.critic(self.jsonl or self.file)
         read = critic.read(criticized_in(self.file))
         criticized = [(without_tokens(trajectory), findings) for trajectory, findings in read]
-        critic.close()
         if self.jsonl is not None:
             write_findings(self.jsonl, criticized)
         measured = measure(criticized)

@@ -27,14 +27,16 @@ def leaked(hint: str, trajectory: Trajectory, message_index: int, gold: Collecti
 
     `gold` are the values of the right path; without them they are `gold_values`.
     """
-    known = set(_words(_seen(trajectory, message_index)))
-    if known.union(_TEMPLATE_WORDS).issuperset(_words(hint)):
-        return None  # it has no word of its own
-    said = hint.casefold()
+    seen = _seen(trajectory, message_index)
     for value in gold_values(trajectory) if gold is None else gold:
-        if not known.issuperset(_words(value)) and re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", said):
+        if _has(hint, value) and not _has(seen, value) and not _TEMPLATE_WORDS.issuperset(_words(value)):
             return value
     return None
+
+
+def _has(text: str, value: str) -> bool:
+    """Whether a text has a value, not as a part of a longer word or number."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def gold_values(trajectory: Trajectory) -> tuple[str, ...]:

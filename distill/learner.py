@@ -75,7 +75,8 @@ class Loss(NamedTuple):
 class Learner:
     """A student, its teacher, and the optimizer; `learn` makes one round's update from criticized trajectories.
 
-    `model` is trained in place, on findings of the `codes`. Deterministic for the same seed, trajectories and machine.
+    `model` is trained in place, on findings of the `codes`. Hints that are not `trusted`, since they come from outside,
+    are looked at for what only the right path knows. Deterministic for the same seed, trajectories and machine.
     """
 
     def __init__(
@@ -87,11 +88,12 @@ class Learner:
         hint: HintKind = "real",
         style: HintStyle = "reminder",
         codes: Collection[ErrorCode] = INVALID_CALL_CODES,
+        trusted: bool = True,
         seed: int = 0,
     ) -> None:
         update.check()
         self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
-        self.style, self.codes = style, codes
+        self.style, self.codes, self.trusted = style, codes, trusted
         self.teacher = Teacher(model, update)
         self.accelerator = Accelerator(cpu=model.device.type == "cpu")
         optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, betas=BETAS, weight_decay=0.0)
@@ -164,7 +166,7 @@ class Learner:
         bound: list[Correction] = []
         dropped: Counter[str] = Counter()
         for (trajectory, group), hint in zip(turns, hints, strict=True):
-            if leaked(hint, trajectory, group[0].message_index) is not None:
+            if not self.trusted and leaked(hint, trajectory, group[0].message_index) is not None:
                 dropped["the hint says what only the right path knows"] += 1
                 continue
             try:

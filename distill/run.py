@@ -68,6 +68,7 @@ class Run:
             hint=config.hint,
             style=config.hint_style,
             codes=self.critic.codes,
+            trusted=config.findings is None,
             seed=config.seed,
         )
         self.warnings = [self.given.warning(self.policy)] if self.given else []
@@ -82,7 +83,6 @@ class Run:
         summary = self._dry() if self.config.dry_run else self._whole()
         self.folder.write_json("summary.json", summary)
         self.folder.drop_states()
-        self.critic.close()
         return summary
 
     def _whole(self) -> dict[str, Any]:

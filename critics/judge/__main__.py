@@ -42,7 +42,6 @@ class Config:
         make(self.env, split=self.split).close()
         critic = self.judging.critic(Path(f"{self.env}.planted"))
         scored = scores(critic, self.env, self.count, split=self.split, seed=self.seed)
-        critic.close()
         if self.json:
             print(json.dumps(scored.to_json() | critic.to_json(), indent=2))
             return

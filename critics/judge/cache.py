@@ -24,7 +24,10 @@ class Said(NamedTuple):
 
 
 class Cache:
-    """The answers of a file; without a path, of this process alone. Raises InputError for a file that is none."""
+    """The answers of a file; without a path, of this process alone. Enter it to put something in.
+
+    Raises InputError for a file that holds something else.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -53,7 +56,10 @@ class Cache:
                 f"answers can't be kept in {self.path} ({error.strerror}): choose another file with --judge-cache"
             ) from error
 
-    def close(self) -> None:
+    def __enter__(self) -> "Cache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._archive is not None:
             self._archive.close()
             self._archive = None

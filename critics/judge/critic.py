@@ -111,9 +111,6 @@ class Critic:
             yield self.spent.line()
         yield from dict.fromkeys(note for asker in self.askers.values() for note in asker.notes)
 
-    def close(self) -> None:
-        self.cache.close()
-
 
 def _counted(what: str, counts: dict[str, int]) -> Iterator[str]:
     for reason, count in sorted(counts.items()):

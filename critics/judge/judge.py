@@ -153,7 +153,8 @@ def answers(
         watch(len(known), len(keys))
 
     if missing:
-        asker.ask([questions[place] for place in missing], form, heard)
+        with cache:
+            asker.ask([questions[place] for place in missing], form, heard)
     return [known[place] for place in range(len(keys))]
 
 
