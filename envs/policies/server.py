@@ -223,9 +223,7 @@ class ServerPolicy:
             self._note("the server refuses calls whose arguments are no JSON, so they are wrapped in an object")
             return True
         # Another request may have found that out in the meantime.
-        return self._body(request).keys() != body.keys() or (
-            self._readable and has_unreadable_call(body["messages"])
-        )
+        return self._body(request).keys() != body.keys() or (self._readable and has_unreadable_call(body["messages"]))
 
     def _give_up_on(self, outcome: Refusal, server: Server) -> None:
         """Raise where trying again is of no use."""
