@@ -3,7 +3,7 @@
 A hint says the *facts* that the model had and overlooked (which tools there are, which values are allowed), never what
 the right call was. The tiny model has learnt to obey the texts of the habits in `envs.store.tools`: a change of their
 wording needs `make tiny`. Left out: hints that a model writes (`critics.judge.hinting`), and what a hint may not say
-(`critics.leak`).
+(`critics.gold`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -20,8 +20,8 @@ from accelerate import Accelerator
 from transformers.cache_utils import Cache
 
 from critics.finding import CERTAIN, Criticized, Finding
+from critics.gold import leaked
 from critics.hints import HintStyle, joined, placebo
-from critics.leak import leaked
 from distill.anchor import Anchor, anchors, endless, moved
 from distill.config import HintKind, Update
 from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of

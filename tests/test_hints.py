@@ -9,12 +9,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from critics import Finding, criticize, hint_for
+from critics.gold import gold_values, leaked
 from critics.hints import NEUTRAL_HINTS, HintStyle, hinted, judged_hint, repeat_hint
 from critics.judge import JUDGE_CODES, HintWriter
 from critics.judge.asker import asker_of
 from critics.judge.hinting import LONGEST
 from critics.judge.planting import planted
-from critics.leak import gold_values, leaked
 from distill.correction import bind, by_trunk, trunk_of
 from distill.learner import by_turn
 from envs import Trajectory, make

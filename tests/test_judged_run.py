@@ -114,7 +114,7 @@ def test_a_judges_findings_in_a_file_are_trained_on_where_that_is_asked_for(run:
 
 
 def test_a_hint_from_outside_that_gives_the_right_path_away_is_refused(run: Path, tmp_path: Path) -> None:
-    from critics.leak import gold_values, leaked
+    from critics.gold import gold_values, leaked
 
     known = dict(read_findings(run / "findings.jsonl"))
     records, refused = [], 0

@@ -14,7 +14,7 @@ from critics.hints import judged_hint
 from critics.judge.codes import AT_CALL, JUDGE_CODES
 from critics.judge.window import Window
 from critics.reading import Attempt, Reading
-from critics.spans import Span, json_path
+from critics.spans import CallPlace, Span, json_path, places, scan
 from tools import INVALID_CALL_CODES, ErrorCode
 
 
@@ -150,25 +150,31 @@ def _place(
     texts = [raw] if raw is not None else [attempt.call.name, attempt.call.arguments]
     if not any(_find(entry.quote, text, (0, len(text))) for text in texts):
         return _NO_QUOTE
+    place = place_of(attempt, reading)
     if code is ErrorCode.WRONG_TOOL:
-        return attempt.place.name, "name"
+        return place.name, "name"
     if entry.argument is None:
-        return _NO_ARGUMENT if code is ErrorCode.WRONG_VALUE else (attempt.place.whole, "")
-    return _value(entry, attempt, raw)
+        return _NO_ARGUMENT if code is ErrorCode.WRONG_VALUE else (place.whole, "")
+    return _value(entry, attempt, place, raw)
 
 
-def _value(entry: Entry, attempt: Attempt, raw: str | None) -> tuple[Span, str] | Dropped:
+def _value(entry: Entry, attempt: Attempt, place: CallPlace, raw: str | None) -> tuple[Span, str] | Dropped:
     """The value of the argument that an entry names: a name, or a JSON path."""
     named = entry.argument or ""
     path = named if named.startswith("$") else json_path("$", named)
-    root = attempt.place.arguments
+    root = scan(attempt.call.arguments)
     node, rest = root.find(path) if root else (None, path)
     if node is None or node is root or rest:
         return _NO_ARGUMENT
-    text = attempt.call.arguments if raw is None else raw
-    if _find(entry.quote, text, (node.key, node.end)) is None and entry.quote not in (text[node.start : node.end]):
+    if _find(entry.quote, attempt.call.arguments if raw is None else raw, place.member(path)) is None:
         return Dropped("the quote is not in the argument")
-    return node.span, path
+    return place.value(path), path
+
+
+def place_of(attempt: Attempt, reading: Reading) -> CallPlace:
+    """Where a call stands in its turn's text."""
+    calls = [other.call for other in reading.attempts if other.message_index == attempt.message_index]
+    return places(calls, reading.raws.get(attempt.message_index))[attempt.call_index]
 
 
 def _find(quote: str, text: str, within: Span) -> Span | None:

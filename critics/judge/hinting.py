@@ -1,7 +1,7 @@
 """Hints that a model writes, in place of the templates.
 
 It is asked for one sentence about each finding, of facts that the agent could see. What it writes is used only if it is
-one short line and gives nothing away (`critics.leak`); else the template stays, and the reason is counted.
+one short line and gives nothing away (`critics.gold`); else the template stays, and the reason is counted.
 """
 
 from collections import Counter
@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from critics.finding import Criticized, Finding
+from critics.gold import leaked
 from critics.judge.asker import Asker, Failed
 from critics.judge.cache import Cache, Said
 from critics.judge.judge import CHUNK, Tally, answers
 from critics.judge.window import up_to
-from critics.leak import leaked
 from critics.reading import read
 from envs import Trajectory
 from envs.trajectory import Message

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from critics.finding import content_of
+from critics.judge.answer import place_of
 from critics.reading import Reading
 from critics.spans import Span, json_path
 from envs import Message, Trajectory, calls_of
@@ -52,11 +53,12 @@ class Planted:
         )
         if attempt is None:
             return 0, len(reading.text(self.message_index))
+        place = place_of(attempt, reading)
         if self.code is ErrorCode.WRONG_TOOL:
-            return attempt.place.name
+            return place.name
         if not self.path:
-            return attempt.place.whole
-        return attempt.place.of(Violation(code=self.code, path=self.path, expected="", came=None))
+            return place.whole
+        return place.of(Violation(code=self.code, path=self.path, expected="", came=None))
 
 
 def planted(

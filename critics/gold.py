@@ -1,4 +1,4 @@
-"""What a hint may not say: a value that only the right path knows.
+"""What only the right path knows, and whether a hint gives it away.
 
 A hint says again what the model could see. A value is *leaked* if a hint has it, the calls that solve the task have it
 as an argument, and nothing before the turn says it: no message, no tool, nor the turn itself. A run counts a hint that
