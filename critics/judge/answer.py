@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from critics.finding import CERTAIN, WARNING, Finding
 from critics.hints import judged_hint
 from critics.judge.codes import AT_CALL, JUDGE_CODES
-from critics.judge.window import Window
+from critics.judge.window import Window, as_written
 from critics.reading import Attempt, Reading
 from critics.spans import CallPlace, Span, json_path, places, scan
 from tools import INVALID_CALL_CODES, ErrorCode
@@ -179,8 +179,9 @@ def place_of(attempt: Attempt, reading: Reading) -> CallPlace:
 
 def _find(quote: str, text: str, within: Span) -> Span | None:
     """Where a quote stands in a part of a text; None for an empty one."""
-    start = text.find(quote, *within) if quote else -1
-    return None if start == -1 else (start, start + len(quote))
+    said = as_written(quote)
+    start = text.find(said, *within) if said else -1
+    return None if start == -1 else (start, start + len(said))
 
 
 _NO_QUOTE = Dropped("the quote is not in the text")

@@ -1,13 +1,15 @@
 """What a judge sees of a trajectory: numbered turns, in windows that begin and end with whole turns.
 
 Everything that came from the trajectory stands in blocks `<data KEY>...</data KEY>`. The key is made from the whole
-trajectory, so that no text in it can close its own block. A turn is its raw text where that is known, so that a quote
-from it can be found again. A window repeats the last turns of the one before it, for context. Of a single text that is
-longer than `LONGEST_TEXT` the middle is left out, and a note says so.
+trajectory, so that no text in it can close its own block; and what could end a message in the judge's chat form is
+broken by a space. A turn is its raw text where that is known, so that a quote from it can be found again. A window
+repeats the last turns of the one before it, for context. Of a single text that is longer than `LONGEST_TEXT` the middle
+is left out, and a note says so.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +165,19 @@ def _other(message: Message, key: str) -> str:
 
 
 def _data(text: str, key: str, *, whole: bool = False) -> str:
-    return f"<data {key}>\n{text if whole else shortened(text)}\n</data {key}>"
+    shown = _CONTROL.sub(r"\g<0> ", text if whole else shortened(text))
+    return f"<data {key}>\n{shown}\n</data {key}>"
+
+
+def as_written(quote: str) -> str:
+    """A quote from what was shown, as it stands in the text."""
+    return _BROKEN.sub(r"\1", quote)
+
+
+_REST = r"[|\uff5c]|/?s>|(?:start|end)_of_turn>|/?INST\]"
+_CONTROL, _BROKEN = re.compile(rf"[<\[](?={_REST})"), re.compile(rf"([<\[]) (?={_REST})")
+"""Where a token begins that parts messages, in the chat forms of Qwen, Llama, DeepSeek, Gemma, Mistral and their like.
+A server may read it as such wherever it stands."""
 
 
 def shortened(text: str) -> str:
