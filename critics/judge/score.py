@@ -83,7 +83,7 @@ class Scores:
             return
         for rate in (score.precision, score.recall, score.exact):
             yield f"{rate.rate:.3f}" if rate.total else "-"
-        yield f"{score.exact.low:.3f} to {score.exact.high:.3f}"
+        yield f"{score.exact.low:.3f} to {score.exact.high:.3f}" if score.exact.total else "-"
 
 
 def scores(critic: Critic, world: str, count: int, *, split: str = "test", seed: int = 0) -> Scores:
