@@ -373,10 +373,23 @@ def test_answers_are_kept_and_a_fault_is_asked_about_again(expert: list[Trajecto
         second = Judge(asker(url), Cache(path), size=1)
         resumed = found(expert, second)
     assert asked["working"] == faults
-    assert second.tally.cached == first.tally.windows - faults
+    assert second.asking.cached == first.tally.windows - faults
     assert not second.tally.unjudged
     with endpoint(working) as url:
         assert found(expert, Judge(asker(url), size=1)) == resumed
+
+
+def test_a_judge_that_is_not_there_is_not_asked_for_ever(
+    expert: list[Trajectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("critics.judge.judge.CHUNK", 2)
+    with endpoint(lambda body: "") as url:
+        gone = url
+    judge = Judge(asker(gone))
+    rules = [criticize(trajectory) for trajectory in expert]
+    assert found(expert, judge) == rules  # no fault is a finding
+    assert sum(judge.tally.unjudged.values()) == judge.tally.windows >= 6
+    assert judge.tally.unjudged["not asked, since the questions before got no answer"] >= 4
 
 
 def test_a_window_that_is_too_long_for_the_judge_is_asked_about_in_halves(expert: list[Trajectory]) -> None:

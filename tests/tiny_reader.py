@@ -23,10 +23,9 @@ from critics.judge.window import windows
 from critics.reading import read
 from envs.policies.hf import LocalPolicy
 from tests.scripted_judge import error
-from tests.test_correction import with_tokens
 from tools import ErrorCode
 
-STEPS, BATCH, RATE = 220, 4, 6e-4
+STEPS, BATCH, RATE = 160, 4, 6e-4
 WORLD = "store-v0"
 
 Example = tuple[list[int], list[int]]
@@ -38,8 +37,7 @@ def examples(policy: LocalPolicy, rng: Random) -> Iterator[Example]:
     for first in count(0, 16):
         for code in (ErrorCode.PREMATURE_STOP, None):
             for trajectory, made in planted(WORLD, code, range(first, first + 16), split="train"):
-                as_sampled = rng.random() < 0.5  # a turn's raw text in place of its message
-                reading = read(with_tokens(trajectory, policy.writer) if as_sampled else trajectory)
+                reading = read(trajectory)
                 [window] = windows(reading, criticize(trajectory))
                 errors = [] if made is None else [premature(reading.turns.index(made.message_index) + 1)]
                 answer = f"{json.dumps({'errors': errors})}<|im_end|>"

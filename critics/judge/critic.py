@@ -85,7 +85,7 @@ class Critic:
         """What the readers beside the rules did, and at what cost; empty where there are none."""
         record: dict[str, Any] = {}
         if self.judge:
-            record["judge"] = self.judge.tally.to_json()
+            record["judge"] = {"cached": self.judge.asking.cached, **self.judge.tally.to_json()}
         if self.writer:
             record["hints"] = self.writer.to_json()
         if record:
@@ -97,8 +97,8 @@ class Critic:
     def lines(self) -> Iterator[str]:
         """The same for people to read."""
         if self.judge:
-            tally = self.judge.tally
-            yield f"judge: {tally.findings} findings in {tally.windows} windows, {tally.cached} answers from the cache"
+            tally, cached = self.judge.tally, self.judge.asking.cached
+            yield f"judge: {tally.findings} findings in {tally.windows} windows, {cached} answers from the cache"
             yield from _counted("dropped", tally.dropped)
             if tally.unreadable:
                 yield f"  unreadable: {tally.unreadable} windows, also when asked again"

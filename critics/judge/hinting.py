@@ -5,7 +5,7 @@ one short line and gives nothing away (`critics.gold`); else the template stays,
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from critics.finding import Criticized, Finding
 from critics.gold import leaked
 from critics.judge.asker import Asker, Failed
+from critics.judge.asking import Asking, Watch
 from critics.judge.cache import Cache, Said
-from critics.judge.judge import CHUNK, Tally, answers
+from critics.judge.judge import CHUNK
 from critics.judge.window import up_to
 from critics.reading import read
 from envs import Trajectory
@@ -41,22 +42,22 @@ class HintWriter:
         asker: Asker,
         cache: Cache | None = None,
         *,
-        watch: Callable[[int, int], None] = lambda finished, total: None,
+        watch: Watch = lambda finished, total: None,
     ) -> None:
-        self.asker, self.cache, self.watch = asker, cache or Cache(), watch
-        self.tally = Tally()
+        self.asking = Asking(asker, cache or Cache(), watch)
         self.written = 0
         self.refused: Counter[str] = Counter()
 
     def read(self, criticized: Iterable[Criticized]) -> Iterator[Criticized]:
         """The same trajectories and findings in order, with written hints where they may be used."""
+        self.asking.begin()
         waiting = iter(criticized)
         while chunk := list(islice(waiting, CHUNK)):
             yield from self._chunk(chunk)
 
     def _chunk(self, chunk: Sequence[Criticized]) -> Iterator[Criticized]:
         questions = [question for trajectory, findings in chunk for question in _questions(trajectory, findings)]
-        said = iter(answers(self.asker, self.cache, questions, None, self.tally, self.watch))
+        said = iter(self.asking.answers(questions, None))
         for trajectory, findings in chunk:
             yield (
                 trajectory,
@@ -72,7 +73,7 @@ class HintWriter:
         return replace(finding, hint=_line(said.text))
 
     def to_json(self) -> dict[str, Any]:
-        return {"written": self.written, "cached": self.tally.cached, "refused": dict(sorted(self.refused.items()))}
+        return {"written": self.written, "cached": self.asking.cached, "refused": dict(sorted(self.refused.items()))}
 
 
 def refusal(text: str, trajectory: Trajectory, message_index: int) -> str:

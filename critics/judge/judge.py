@@ -7,7 +7,7 @@ infrastructure's fault, it is counted as such, and the next run over the same fi
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from critics.finding import Criticized, Finding
 from critics.judge.answer import Unreadable, findings_in, read_answer
 from critics.judge.asker import Asker, Failed, Question
-from critics.judge.cache import Cache, Said, key_of
+from critics.judge.asking import Asking, Watch
+from critics.judge.cache import Cache, Said
 from critics.judge.prompt import RESPONSE_FORMAT, question, question_again
 from critics.judge.window import WINDOW, Window, windows
 from critics.reading import Reading, read
@@ -31,7 +32,6 @@ class Tally:
     the form, `unjudged` windows without an answer, by what the infrastructure said."""
 
     windows: int = 0
-    cached: int = 0
     findings: int = 0
     unreadable: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -40,7 +40,6 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         return {
             "windows": self.windows,
-            "cached": self.cached,
             "findings": self.findings,
             "unreadable": self.unreadable,
             "dropped": dict(sorted(self.dropped.items())),
@@ -67,13 +66,14 @@ class Judge:
         cache: Cache | None = None,
         *,
         size: int = WINDOW,
-        watch: Callable[[int, int], None] = lambda finished, total: None,
+        watch: Watch = lambda finished, total: None,
     ) -> None:
-        self.asker, self.cache, self.size, self.watch = asker, cache or Cache(), size, watch
+        self.asking, self.size = Asking(asker, cache or Cache(), watch), size
         self.tally = Tally()
 
     def read(self, criticized: Iterable[Criticized]) -> Iterator[Criticized]:
         """The same trajectories in order, each with the judge's findings among the others."""
+        self.asking.begin()
         waiting = iter(criticized)
         while chunk := list(islice(waiting, CHUNK)):
             yield from self._chunk(chunk)
@@ -88,7 +88,7 @@ class Judge:
         ]
         self.tally.windows += len(cases)
         while cases:
-            answers = self._answers(cases)
+            answers = self.asking.answers([case.asked for case in cases], RESPONSE_FORMAT)
             cases = [
                 more
                 for case, answer in zip(cases, answers, strict=True)
@@ -122,40 +122,6 @@ class Judge:
         self.tally.findings += len(findings)
         self.tally.dropped.update(drop.reason for drop in dropped)
         return []
-
-    def _answers(self, cases: Sequence[_Case]) -> list[Said | Failed]:
-        """An answer to each case: a cached one, or the asker's, which is cached at once."""
-        return answers(self.asker, self.cache, [case.asked for case in cases], RESPONSE_FORMAT, self.tally, self.watch)
-
-
-def answers(
-    asker: Asker,
-    cache: Cache,
-    questions: Sequence[Question],
-    form: dict[str, Any] | None,
-    tally: Tally,
-    watch: Callable[[int, int], None],
-) -> list[Said | Failed]:
-    """The answers to some questions, from the cache where it has them."""
-    keys = [key_of(asker.name, asked, form) for asked in questions]
-    known: dict[int, Said | Failed] = {}
-    for place, key in enumerate(keys):
-        if (answer := cache.get(key)) is not None:
-            known[place] = answer
-    tally.cached += len(known)
-    missing = [place for place in range(len(keys)) if place not in known]
-
-    def heard(number: int, answer: Said | Failed) -> None:
-        place = missing[number]
-        known[place] = answer
-        if isinstance(answer, Said):
-            cache.put(keys[place], asker.name, answer)
-        watch(len(known), len(keys))
-
-    if missing:
-        with cache:
-            asker.ask([questions[place] for place in missing], form, heard)
-    return [known[place] for place in range(len(keys))]
 
 
 def _can_be_judged(trajectory: Trajectory) -> bool:
