@@ -32,7 +32,7 @@ Example = tuple[list[int], list[int]]
 """The tokens of a question and of its answer."""
 
 
-def examples(policy: LocalPolicy, rng: Random) -> Iterator[Example]:
+def examples(policy: LocalPolicy) -> Iterator[Example]:
     """Questions about training tasks, half of them about an episode that ended too early, without end."""
     for first in count(0, 16):
         for code in (ErrorCode.PREMATURE_STOP, None):
@@ -62,7 +62,7 @@ def train(folder: Path, *, steps: int = STEPS) -> None:
     torch.manual_seed(0)
     policy = LocalPolicy.load("tiny")
     model, rng = policy.model, Random(0)
-    made = shuffled(examples(policy, rng), rng)
+    made = shuffled(examples(policy), rng)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     model.train()
     for step in range(steps):
