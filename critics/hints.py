@@ -71,10 +71,9 @@ NEUTRAL_HINTS = {
 
 
 JUDGED_HINTS: Mapping[ErrorCode, str] = {
-    ErrorCode.WRONG_TOOL: "Reminder: choose the tool by what it is for; the available tools are: {allowed}.",
+    ErrorCode.WRONG_TOOL: "Reminder: choose the tool by what it is for{tools}.",
     ErrorCode.WRONG_VALUE: "Reminder: {argument} is what the request, the rules and the results say; read them again.",
-    ErrorCode.MISSING_CALL: "Reminder: look up or do first what this turn relies on; the available tools are: "
-    "{allowed}.",
+    ErrorCode.MISSING_CALL: "Reminder: look up or do first what this turn relies on{tools}.",
     ErrorCode.UNNEEDED_CALL: "Reminder: make only the calls that the request needs.",
     ErrorCode.PREMATURE_STOP: "Reminder: not all that was asked for is done yet; answer only when it is.",
     ErrorCode.MISREAD_RESULT: "Reminder: say and use only what the results say, as it is written there.",
@@ -88,7 +87,8 @@ def judged_hint(code: ErrorCode, *, argument: str = "", allowed: Sequence[Any] =
     """The hint for a judge's code. `allowed` are the tools, or the words of an enum that the `argument` has."""
     if code is ErrorCode.WRONG_VALUE and allowed:
         return f"Reminder: {argument} is one of: {_listed(allowed)}; the request and the results say which."
-    return JUDGED_HINTS[code].format(argument=argument or "every value", allowed=_listed(allowed) or "none")
+    tools = f"; the available tools are: {_listed(allowed)}" if allowed else ""
+    return JUDGED_HINTS[code].format(argument=argument or "every value", tools=tools)
 
 
 def repeat_hint(code: ErrorCode, call: ToolCall) -> str:

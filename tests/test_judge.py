@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from critics import CERTAIN, WARNING, Finding, criticize, read_findings, text_of
 from critics.__main__ import main
+from critics.hints import judged_hint
 from critics.judge import JUDGE_CODES, Critic, Judge
 from critics.judge.__main__ import main as report
 from critics.judge.answer import Unreadable, read_answer
@@ -253,6 +254,28 @@ def test_a_whole_call_is_marked_where_no_part_of_it_is_wrong() -> None:
         [[with_raw]], [[without]] = (found([weather(raw=raw)], judge) for raw in (True, False))
     assert text_of(weather(raw=True), with_raw)[slice(*with_raw.span)].startswith('{"name": "weather"')
     assert text_of(weather(raw=False), without)[slice(*without.span)] == ARGUMENTS
+
+
+def test_a_quote_from_another_call_of_the_turn_is_none() -> None:
+    trajectory = weather(raw=False)
+    other = {"id": "d", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    turn = {**trajectory.messages[1], "tool_calls": [*trajectory.messages[1]["tool_calls"], other]}
+    trajectory = replace(trajectory, messages=[trajectory.messages[0], turn, *trajectory.messages[2:]])
+    with endpoint(lambda body: answering(*(error("unneeded_call", 1, call, "Oslo") for call in (0, 1)))) as url:
+        judge = Judge(asker(url))
+        [findings] = found([trajectory], judge)
+    assert [finding.call_index for finding in findings] == [1]
+    assert judge.tally.dropped == {"the quote is not in the text": 1}
+
+
+def test_what_can_not_be_sent_is_replaced() -> None:
+    trajectory = weather(raw=False)
+    messages = [{"role": "user", "content": "\ud800 in Oslo?"}, *trajectory.messages[1:]]
+    with endpoint(lambda body: answering(error("wrong_tool", 1, 0, "weather"))) as url:
+        [findings] = found([replace(trajectory, messages=messages)], Judge(asker(url)))
+    assert len(findings) == 1
+    assert "available tools are: weather" in findings[0].hint
+    assert "none" not in judged_hint(ErrorCode.WRONG_TOOL)
 
 
 def test_a_guess_of_the_judges_is_a_warning() -> None:

@@ -147,10 +147,10 @@ def _place(
             return _NO_QUOTE
         return (quoted if code is ErrorCode.MISREAD_RESULT else (0, len(text))), ""
     raw = reading.raws.get(index)
-    texts = [raw] if raw is not None else [attempt.call.name, attempt.call.arguments]
-    if not any(_find(entry.quote, text, (0, len(text))) for text in texts):
-        return _NO_QUOTE
     place = place_of(attempt, reading)
+    in_name, in_call = attempt.call.name if raw is None else raw, attempt.call.arguments if raw is None else raw
+    if _find(entry.quote, in_name, place.name) is None and _find(entry.quote, in_call, place.whole) is None:
+        return _NO_QUOTE
     if code is ErrorCode.WRONG_TOOL:
         return place.name, "name"
     if entry.argument is None:

@@ -166,7 +166,8 @@ def _other(message: Message, key: str) -> str:
 
 def _data(text: str, key: str, *, whole: bool = False) -> str:
     shown = _CONTROL.sub(r"\g<0> ", text if whole else shortened(text))
-    return f"<data {key}>\n{shown}\n</data {key}>"
+    # A lone surrogate, which JSON's escapes can spell, can't be sent.
+    return f"<data {key}>\n{shown.encode('utf-8', 'replace').decode()}\n</data {key}>"
 
 
 def as_written(quote: str) -> str:
