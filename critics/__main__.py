@@ -11,7 +11,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from tyro.conf import Positional, UseAppendAction
 from critics import bench
 from critics.finding import Criticized, write_findings
 from critics.formats import Form, Unreadable, form_named, read_logs, readable, reason_of
+from critics.judge.options import JudgeOptions
 from critics.overview import Gathering, Overview
 from critics.report import Report
 from critics.rules import criticize
@@ -56,22 +57,28 @@ class Config:
     """Exit with 1 if this error is found. May be given several times."""
     examples: int = 1
     """So many examples of each error."""
+    judging: Annotated[JudgeOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=JudgeOptions)
+    """The judge."""
 
     def __call__(self) -> int:
         codes = self._checked()
         form = form_named(self.format) if self.format else None
         tools = [tool.to_openai() for source in self.tools for tool in tools_from(source)]
         gathering = Gathering(wanted=max(0, self.examples))
-        criticized = gathering.watched(self._ruled(gathering, form, tools))
+        critic = self.judging.critic(self.jsonl or self.files[0])
+        criticized = gathering.watched(critic.read(self._ruled(gathering, form, tools)))
         if self.jsonl is not None:
             write_findings(self.jsonl, criticized)
         else:
             deque(criticized, maxlen=0)
         overview = gathering.overview()
         if self.json:
-            print(json.dumps(overview.to_json(), indent=2))
+            print(json.dumps(overview.to_json() | critic.to_json(), indent=2))
         else:
-            Console(highlight=False, markup=False, emoji=False).print(Report(overview))
+            console = Console(highlight=False, markup=False, emoji=False)
+            console.print(Report(overview))
+            for line in critic.lines():
+                console.print(line)
         return self._status(overview, codes)
 
     def _checked(self) -> list[ErrorCode]:

@@ -20,7 +20,7 @@ Confidence = Literal["certain", "warning"]
 CERTAIN: Confidence = "certain"
 WARNING: Confidence = "warning"
 
-NAME_CODES = frozenset({ErrorCode.NONEXISTENT_TOOL, ErrorCode.UNAVAILABLE_TOOL})
+NAME_CODES = frozenset({ErrorCode.NONEXISTENT_TOOL, ErrorCode.UNAVAILABLE_TOOL, ErrorCode.WRONG_TOOL})
 """Where a turn's raw text is not known, the spans of these count in the call's name, not in its arguments."""
 
 

@@ -1,16 +1,26 @@
 """The short text that is inserted above an erroneous turn.
 
 A hint says the *facts* that the model had and overlooked (which tools there are, which values are allowed), never what
-the right call was. The tiny model has learnt to obey these very texts: a change of wording needs `make tiny`.
+the right call was. The tiny model has learnt to obey the texts of the habits in `envs.store.tools`: a change of their
+wording needs `make tiny`. Left out: hints that a model writes (`critics.judge.hinting`), and what a hint may not say
+(`critics.gold`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
+from typing import Any, Literal
 
-from tools import ErrorCode, Violation
+from tools import ErrorCode, ToolCall, Violation
 
 HINT_ROLE = "system"
 """The role of the hint's message. A user message would start a new query, which chat templates treat apart."""
+
+HintStyle = Literal["reminder", "system-note", "tool-result"]
+"""How a hint stands above its turn; `hinted` says what each is."""
+
+REPEATS = frozenset({ErrorCode.REPEATED_CALL, ErrorCode.UNCORRECTED_RETRY})
+LONGEST_CALL = 160
+"""Characters of an earlier call that a hint says again."""
 
 PLACEBOS = (
     "Reminder: the store is open until six.",
@@ -60,6 +70,37 @@ NEUTRAL_HINTS = {
 """What can be said without the facts of a call. Other codes have no hint: a fault is no mistake of the model's."""
 
 
+JUDGED_HINTS: Mapping[ErrorCode, str] = {
+    ErrorCode.WRONG_TOOL: "Reminder: choose the tool by what it is for{tools}.",
+    ErrorCode.WRONG_VALUE: "Reminder: {argument} is what the request, the rules and the results say; read them again.",
+    ErrorCode.MISSING_CALL: "Reminder: look up or do first what this turn relies on{tools}.",
+    ErrorCode.UNNEEDED_CALL: "Reminder: make only the calls that the request needs.",
+    ErrorCode.PREMATURE_STOP: "Reminder: not all that was asked for is done yet; answer only when it is.",
+    ErrorCode.MISREAD_RESULT: "Reminder: say and use only what the results say, as it is written there.",
+    ErrorCode.POLICY_VIOLATION: "Reminder: the rules in the first message hold for every turn; read them before you "
+    "act.",
+}
+"""What can be said of an error that a reader of meaning found."""
+
+
+def judged_hint(code: ErrorCode, *, argument: str = "", allowed: Sequence[Any] = ()) -> str:
+    """The hint for a judge's code. `allowed` are the tools, or the words of an enum that the `argument` has."""
+    if code is ErrorCode.WRONG_VALUE and allowed:
+        return f"Reminder: {argument} is one of: {_listed(allowed)}; the request and the results say which."
+    tools = f"; the available tools are: {_listed(allowed)}" if allowed else ""
+    return JUDGED_HINTS[code].format(argument=argument or "every value", tools=tools)
+
+
+def repeat_hint(code: ErrorCode, call: ToolCall) -> str:
+    """The hint for a call that was made before: the fact is the earlier call, which was the same to the letter."""
+    said = f"{call.name}({' '.join(call.arguments.split())})"
+    if not call.name or len(said) > LONGEST_CALL:
+        return NEUTRAL_HINTS[code]
+    if code is ErrorCode.REPEATED_CALL:
+        return f"Reminder: {said} was called before and nothing has changed since; its result stands."
+    return f"Reminder: {said} was answered with an error; read it and change the call."
+
+
 def joined(hints: Iterable[str]) -> str:
     """Several hints as one text, each said once."""
     return " ".join(dict.fromkeys(hints))
@@ -72,6 +113,22 @@ def placebo(rng: Random) -> str:
 def hint_message(hint: str) -> dict[str, str]:
     """The chat message that carries a hint."""
     return {"role": HINT_ROLE, "content": hint}
+
+
+def hinted(heard: Sequence[Mapping[str, Any]], hint: str, style: HintStyle = "reminder") -> list[dict[str, Any]]:
+    """What is heard before a turn, with the hint right above that turn.
+
+    A `reminder` is a message of its own, by the system. A `system-note` is one too, but the user's and in tags, for
+    chat forms that take no system message there. With `tool-result` the hint ends the last result, and no message is
+    added; where a turn follows no result it is a reminder.
+    """
+    messages = [dict(message) for message in heard]
+    if style == "system-note":
+        return [*messages, {"role": "user", "content": f"<system-note>{hint}</system-note>"}]
+    last = messages[-1] if messages else {}
+    if style == "tool-result" and last.get("role") == "tool" and isinstance(last.get("content"), str):
+        return [*messages[:-1], {**last, "content": f"{last['content']}\n\n{hint}"}]
+    return [*messages, hint_message(hint)]
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -11,7 +11,7 @@ from critics.answers import ERRORS, answer_of, flagged_answer
 from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
-from critics.hints import hint_for
+from critics.hints import REPEATS, hint_for, repeat_hint
 from critics.spans import Span
 from critics.wording import wording_of
 from envs import Message, Trajectory
@@ -82,7 +82,7 @@ class Reading:
             call_index=attempt.call_index,
             span=(0, end),
             explanation=explanation,
-            hint=_hint(code),
+            hint=repeat_hint(code, attempt.call) if code in REPEATS else _hint(code),
         )
 
     def at_turn(self, message_index: int, code: ErrorCode, explanation: str, span: Span | None = None) -> Finding:

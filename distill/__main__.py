@@ -27,13 +27,13 @@ class Stages:
         self.began: dict[str, float] = {}
 
     def __call__(self, stage: str, finished: int, total: int, figure: str) -> None:
-        began = self.began.setdefault(stage, time.monotonic())
+        self.began.setdefault(stage, time.monotonic())
         if stage not in self.bars:
             self.bars[stage] = self.progress.add_task(stage, total=total, figure=figure)
         self.progress.update(self.bars[stage], completed=finished, figure=figure)
         if finished == total:
             self.progress.remove_task(self.bars.pop(stage))
-            seconds = f"{time.monotonic() - began:.0f} s"
+            seconds = f"{time.monotonic() - self.began.pop(stage):.0f} s"
             self.console.print(
                 f"{stage}: {finished} of {total}, {f'{figure}, ' if figure else ''}{seconds}", style="dim"
             )
@@ -66,6 +66,8 @@ def main() -> None:
         )
         sys.exit(130)
     console.print(run_table(summary))
+    for line in running.critic.lines():
+        console.print(line, style="dim", markup=False)
     out = shlex.quote(str(config.out))
     console.print(f"run folder: {out}", soft_wrap=True)
     console.print(f"see its errors turn by turn: python -m eval replay {out} --errors", soft_wrap=True)

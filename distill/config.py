@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes
 
+from critics.hints import HintStyle
 from tools.command import InputError
 
 HintKind = Literal["real", "placebo", "shuffled"]
@@ -95,6 +96,12 @@ class Config:
     hint: HintKind = "real"
     """'real' hints say what was overlooked. Controls: 'placebo' hints are well-formed and irrelevant, 'shuffled' ones
     are real hints of other turns."""
+    hint_style: HintStyle = "reminder"
+    """Where hints stand: in a 'reminder' by the system, in a 'system-note' of the user's, or at the end of the last
+    tool result."""
+    critic: str = "rules"
+    """Who says what is wrong in training: 'rules', 'rules,judge:MODEL@BASE_URL' (or judge:FOLDER), whose findings are
+    trained on too, and 'hints:MODEL@BASE_URL' to have hints written. 'rules,judge' trains on a judge's --findings."""
     trajectories: Path | None = None
     """Train on these trajectories, which must have their token ids, in place of the model's own rollouts."""
     findings: Path | None = None

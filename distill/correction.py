@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 from critics.finding import Finding
-from critics.hints import hint_message
+from critics.hints import HintStyle, hinted
 from distill.config import Scope
 from distill.prefill import Branch, Trunk
 from envs.context import ContextWriter
@@ -110,9 +110,15 @@ class Unbindable(ValueError):
 
 
 def bind(
-    trajectory: Trajectory, findings: Sequence[Finding], hint: str, writer: ContextWriter, *, longest: int
+    trajectory: Trajectory,
+    findings: Sequence[Finding],
+    hint: str,
+    writer: ContextWriter,
+    *,
+    longest: int,
+    style: HintStyle = "reminder",
 ) -> Correction:
-    """The correction for `findings`, all of one turn of `trajectory`, with `hint` above that turn.
+    """The correction for `findings`, all of one turn of `trajectory`, with `hint` above that turn in a `style`.
 
     `longest` is the model's longest context, in tokens. Raises `Unbindable` where the turn's tokens aren't known, don't
     decode to its text, don't contain a finding, or don't fit into the model with the hint; where the chat form refuses
@@ -136,7 +142,7 @@ def bind(
     if hint in writer.decode(prompt):
         raise Unbindable("the hint stands in the student's context already")
     plain_ids = [*prompt, *turn.token_ids]
-    hinted_ids = [*hinted_prompt(trajectory, number, hint, writer), *turn.token_ids]
+    hinted_ids = [*hinted_prompt(trajectory, number, hint, writer, style), *turn.token_ids]
     if len(hinted_ids) > longest:
         raise Unbindable("the hinted context is longer than the model's")
     return Correction(
@@ -165,7 +171,9 @@ def _bound(findings: Iterable[Finding], raw: str, ends: Sequence[int], start: in
     return tuple(bound)
 
 
-def hinted_prompt(trajectory: Trajectory, number: int, hint: str, writer: ContextWriter) -> list[int]:
+def hinted_prompt(
+    trajectory: Trajectory, number: int, hint: str, writer: ContextWriter, style: HintStyle = "reminder"
+) -> list[int]:
     """What the policy would have seen before its turn `number` with `hint` right above that turn.
 
     Raises `Unbindable` where the chat form can't hold the hint there.
@@ -173,11 +181,11 @@ def hinted_prompt(trajectory: Trajectory, number: int, hint: str, writer: Contex
     turn = trajectory.turns[number]
     try:
         if number == 0:
-            return writer.first([*trajectory.messages[: turn.message_index], hint_message(hint)], trajectory.tools)
+            return writer.first(hinted(trajectory.messages[: turn.message_index], hint, style), trajectory.tools)
         last = trajectory.turns[number - 1]
         before = trajectory.prompt_ids(number - 1)
         heard = trajectory.messages[last.message_index + 1 : turn.message_index]
-        extension = writer.extension(before, last.token_ids, [*heard, hint_message(hint)])
+        extension = writer.extension(before, last.token_ids, hinted(heard, hint, style))
     except InputError as error:
         raise Unbindable("the chat form refuses the hint") from error
     return [*before, *last.token_ids, *extension]

@@ -5,6 +5,7 @@
         findings.jsonl        what was wrong in it
         corrections.jsonl     what it was trained on
         metrics.jsonl         a line a round
+        judge.jsonl           what a judge answered, where one was asked
         evaluation/           trajectories before and after, and those of the guard after each round
         state/                the student, its optimizer and its teacher after the last round; while the run goes on
         summary.json          the figures that the table is made from

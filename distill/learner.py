@@ -7,7 +7,7 @@ accumulation.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from math import isfinite, log
@@ -20,7 +20,8 @@ from accelerate import Accelerator
 from transformers.cache_utils import Cache
 
 from critics.finding import CERTAIN, Criticized, Finding
-from critics.hints import joined, placebo
+from critics.gold import leaked
+from critics.hints import HintStyle, joined, placebo
 from distill.alternatives import with_alternatives
 from distill.anchor import Anchor, anchors, endless, moved
 from distill.config import HintKind, Update
@@ -29,7 +30,7 @@ from distill.divergence import DIVERGENCES
 from distill.prefill import Trunk, hinted_prefill, on_branches, on_trunks
 from distill.teacher import Teacher
 from envs.context import ContextWriter
-from tools import INVALID_CALL_CODES
+from tools import INVALID_CALL_CODES, ErrorCode
 from tools.command import InputError
 
 Watch = Callable[[int, int], None]
@@ -75,12 +76,25 @@ class Loss(NamedTuple):
 class Learner:
     """A student, its teacher, and the optimizer; `learn` makes one round's update from criticized trajectories.
 
-    `model` is trained in place. Deterministic for the same seed, trajectories and machine.
+    `model` is trained in place, on findings of the `codes`. Hints that are not `trusted`, since they come from outside,
+    are looked at for what only the right path knows. Deterministic for the same seed, trajectories and machine.
     """
 
-    def __init__(self, model: Any, writer: ContextWriter, update: Update, *, hint: HintKind = "real", seed: int = 0):
+    def __init__(
+        self,
+        model: Any,
+        writer: ContextWriter,
+        update: Update,
+        *,
+        hint: HintKind = "real",
+        style: HintStyle = "reminder",
+        codes: Collection[ErrorCode] = INVALID_CALL_CODES,
+        trusted: bool = True,
+        seed: int = 0,
+    ) -> None:
         update.check()
         self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
+        self.style, self.codes, self.trusted = style, codes, trusted
         self.teacher = Teacher(model, update)
         self.accelerator = Accelerator(cpu=model.device.type == "cpu")
         optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, betas=BETAS, weight_decay=0.0)
@@ -148,14 +162,17 @@ class Learner:
         return corrections, lessons, dropped
 
     def _bind(self, criticized: Iterable[Criticized], rng: Random) -> tuple[list[Correction], Counter[str]]:
-        turns = [(trajectory, group) for trajectory, findings in criticized for group in by_turn(findings)]
+        turns = [(trajectory, group) for trajectory, findings in criticized for group in by_turn(findings, self.codes)]
         hints = given([joined(finding.hint for finding in group) for _, group in turns], self.hint, rng)
         longest = self.model.config.max_position_embeddings
         bound: list[Correction] = []
         dropped: Counter[str] = Counter()
         for (trajectory, group), hint in zip(turns, hints, strict=True):
+            if not self.trusted and leaked(hint, trajectory, group[0].message_index) is not None:
+                dropped["the hint says what only the right path knows"] += 1
+                continue
             try:
-                bound.append(bind(trajectory, group, hint, self.writer, longest=longest))
+                bound.append(bind(trajectory, group, hint, self.writer, longest=longest, style=self.style))
             except Unbindable as reason:
                 dropped[str(reason)] += 1
         return bound, dropped
@@ -233,9 +250,9 @@ def _scored(
     return scored
 
 
-def by_turn(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
-    """The findings that make a call invalid, turn by turn; warnings and other codes are not trained on."""
-    trained = [f for f in findings if f.code in INVALID_CALL_CODES and f.confidence == CERTAIN]
+def by_turn(findings: Sequence[Finding], codes: Collection[ErrorCode] = INVALID_CALL_CODES) -> Iterator[list[Finding]]:
+    """The findings of some codes, turn by turn; warnings are not trained on."""
+    trained = [f for f in findings if f.code in codes and f.confidence == CERTAIN]
     ordered = sorted(trained, key=lambda finding: finding.message_index)
     for _, group in groupby(ordered, key=lambda finding: finding.message_index):
         yield list(group)

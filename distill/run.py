@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 import torch
 
 from critics.finding import Criticized, findings_record
+from critics.judge import Critic
 from critics.rates import Count, measure
 from critics.rules import criticize
 from distill.config import Config
@@ -52,10 +53,24 @@ class Run:
         make(config.env).close()
         self.folder = Folder(config)
         self.given = Given(config.trajectories, config.findings) if config.trajectories else None
+        self.critic = Critic(
+            config.critic,
+            cache=config.out / "judge.jsonl",
+            watch=lambda what, finished, total: watch(what, finished, total, ""),
+        )
         torch.manual_seed(config.seed)
         self.config, self.watch = config, watch
         self.policy = LocalPolicy.load(config.policy, sampling=Sampling(temperature=config.temperature))
-        self.learner = Learner(self.policy.model, self.policy.writer, config.update, hint=config.hint, seed=config.seed)
+        self.learner = Learner(
+            self.policy.model,
+            self.policy.writer,
+            config.update,
+            hint=config.hint,
+            style=config.hint_style,
+            codes=self.critic.codes,
+            trusted=config.findings is None,
+            seed=config.seed,
+        )
         self.warnings = [self.given.warning(self.policy)] if self.given else []
         self.place = Place(rate=1.0, undone=0, seconds=0.0)
         self.began = time.monotonic()
@@ -89,7 +104,7 @@ class Run:
 
     def _dry(self) -> dict[str, Any]:
         """One round's corrections, and what the hints do, without an update."""
-        criticized = list(self._criticized(0))
+        criticized = list(self.critic.read(self._criticized(0)))
         corrections, _, dropped = self.learner.prepare(criticized, Random(f"learner/{self.config.seed}/0"))
         self.folder.append("findings", (findings_record(*pair) for pair in criticized))
         self.folder.append("corrections", (correction.to_json() for correction in corrections))
@@ -123,7 +138,7 @@ class Run:
 
     def _round(self, number: int) -> None:
         stage = f"round {number + 1} of {self._rounds()}"
-        criticized = list(self._criticized(number))
+        criticized = list(self.critic.read(self._criticized(number)))
         self.folder.append("findings", (findings_record(*pair) for pair in criticized))
         rate = self.place["rate"] * (1 - number / self._rounds())
         self.learner.set_rate(rate)
@@ -147,6 +162,8 @@ class Run:
             "final_divergence": moved.final,
             "undone": reasons,
         }
+        if critic := self.critic.to_json():
+            metrics["critic"] = critic
         self.folder.append("metrics", [metrics])
         self.place["undone"] = self.place["undone"] + 1 if reasons else 0
         if reasons:

@@ -6,7 +6,7 @@ Left out: how the request travels (`envs.policies.server`).
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from envs.policies.base import Context, Reply
@@ -19,6 +19,16 @@ KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 KNOWN_FINISHES = frozenset({"stop", "tool_calls", "length", "function_call", "content_filter"})
 FAILED_FINISHES = frozenset({"abort", "error"})
 """The server gave up in the middle of an answer, and says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a server is asked: a conversation, the tools in it, and `more` of what the body has, by OpenAI's names."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Mapping[str, Any]] = ()
+    seed: int = 0
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Unreadable(Exception):

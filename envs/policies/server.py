@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from envs.policies.base import Context, ContextTooLong, Reply
-from envs.policies.chat import KNOWN_FINISHES, Answer, Unreadable, has_unreadable_call, outgoing
+from envs.policies.chat import KNOWN_FINISHES, Answer, Request, Unreadable, has_unreadable_call, outgoing
 from envs.policies.fleet import Backoff, Fleet, Server
 from envs.policies.refusal import Refusal, refusal
 from envs.policies.spent import Spent
@@ -29,8 +29,11 @@ from tools.command import InputError
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-EXTRAS = ("return_token_ids", "logprobs", "seed", "max_completion_tokens")
+EXTRAS = ("return_token_ids", "logprobs", "seed", "max_completion_tokens", "response_format")
 """What a request can do without. A server that refuses one by name isn't sent it again."""
+
+TOKENS = {"return_token_ids": True, "logprobs": True}
+"""What vLLM's answers become exact turns by."""
 
 POOL = 32
 """A client looks at each of its connections for each request; with so many to a client that stays cheap."""
@@ -127,20 +130,27 @@ class ServerPolicy:
 
     async def reply(self, context: Context) -> Reply:
         """One turn. Raises InfrastructureFault after the last try, ContextTooLong and InputError as the server says."""
-        async with self:
-            connections = self._connections[asyncio.get_running_loop()]
-            answer = await self._answer(context, connections)
-        self._note_oddities(answer)
-        return answer.reply(context)
+        # Those tools that are offered by now, which may be more than in the beginning.
+        tools = context.env.toolset.to_openai() if context.tools else ()
+        seed = context.rng.getrandbits(31)
+        request = Request(messages=context.messages, tools=tools, seed=seed, more=TOKENS)
+        return (await self.complete(request)).reply(context)
 
-    async def _answer(self, context: Context, connections: "_Connections") -> Answer:
+    async def complete(self, request: Request) -> Answer:
+        """One answer to any conversation; raises what `reply` does."""
+        async with self:
+            answer = await self._answer(request, self._connections[asyncio.get_running_loop()])
+        self._note_oddities(answer)
+        return answer
+
+    async def _answer(self, request: Request, connections: "_Connections") -> Answer:
         """Ask until there is an answer, or no try is left."""
-        fleet, seed = connections.fleet, context.rng.getrandbits(31)
+        fleet = connections.fleet
         tried, setbacks, failure = 0, fleet.setbacks, "no server answers"
         while tried < self.options.tries:
             async with connections.room:
                 server = fleet.free()
-                body = self._body(context, seed) if server else {}
+                body = self._body(request) if server else {}
                 outcome = await self._ask(server, body, connections) if server else None
             if server is None or outcome is None:
                 await asyncio.sleep(fleet.wait() + connections.wait(0))
@@ -152,7 +162,7 @@ class ServerPolicy:
                 with self._lock:
                     self.spent.add(*outcome.tokens)
                 return outcome
-            if self._adapts(outcome, body, context):
+            if self._adapts(outcome, body, request):
                 continue
             self._give_up_on(outcome, server)
             tried, setbacks, failure = tried + 1, fleet.setbacks, f"{shown(server.url)}: {outcome.text}"
@@ -163,19 +173,19 @@ class ServerPolicy:
                 await asyncio.sleep(connections.wait(tried - 1))
         raise InfrastructureFault(f"{failure} (after {self.options.tries} tries)")
 
-    def _body(self, context: Context, seed: int) -> dict[str, Any]:
-        extras: dict[str, Any] = {"return_token_ids": True, "logprobs": True, "seed": seed}
+    def _body(self, request: Request) -> dict[str, Any]:
+        extras: dict[str, Any] = {**request.more, "seed": request.seed}
         if self.options.max_tokens is not None:
             limit = "max_tokens" if "max_completion_tokens" in self._left_out else "max_completion_tokens"
             extras[limit] = self.options.max_tokens
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": outgoing(context.messages, readable=self._readable),
+            "messages": outgoing(request.messages, readable=self._readable),
             "temperature": self.temperature,
             **{name: value for name, value in extras.items() if name not in self._left_out},
         }
-        if context.tools:  # those that are offered by now, which may be more than in the beginning
-            body["tools"] = context.env.toolset.to_openai()
+        if request.tools:
+            body["tools"] = request.tools
         return body
 
     async def _ask(self, server: Server, body: Mapping[str, Any], connections: "_Connections") -> "Answer | Refusal":
@@ -199,7 +209,7 @@ class ServerPolicy:
             connections.fleet.failed(server, began)
         return outcome
 
-    def _adapts(self, outcome: Refusal, body: Mapping[str, Any], context: Context) -> bool:
+    def _adapts(self, outcome: Refusal, body: Mapping[str, Any], request: Request) -> bool:
         """Whether the next request will be another one, that the server may take."""
         if not outcome.about_request or outcome.too_long:
             return False
@@ -208,14 +218,12 @@ class ServerPolicy:
                 self._left_out.add(name)
                 self._note(f"the server refuses {name}, so it is left out")
                 return True
-        if not self._readable and has_unreadable_call(context.messages):
+        if not self._readable and has_unreadable_call(request.messages):
             self._readable = True
             self._note("the server refuses calls whose arguments are no JSON, so they are wrapped in an object")
             return True
         # Another request may have found that out in the meantime.
-        return self._body(context, 0).keys() != body.keys() or (
-            self._readable and has_unreadable_call(body["messages"])
-        )
+        return self._body(request).keys() != body.keys() or (self._readable and has_unreadable_call(body["messages"]))
 
     def _give_up_on(self, outcome: Refusal, server: Server) -> None:
         """Raise where trying again is of no use."""
