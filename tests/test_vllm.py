@@ -200,7 +200,7 @@ class Running:
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3_000:]
         try:
-            with urllib.request.urlopen(f"{self.url}/models", timeout=5) as answer:
+            with urllib.request.urlopen(self.url.removesuffix("v1") + "health", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
