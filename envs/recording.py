@@ -34,7 +34,8 @@ class Rollout:
     out: Path
     """The JSONL file."""
     policy: str = "tiny"
-    """tiny, a model's folder, openai:MODEL@BASE_URL[,BASE_URL...], expert, random, habitual, replay:FILE or human."""
+    """tiny, a model's folder, hf:OWNER/NAME, vllm: and one of these, openai:MODEL@BASE_URL[,BASE_URL...], expert,
+    random, habitual, replay:FILE or human."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
     """How many tasks: seeds `first-seed` to `first-seed` + n - 1."""
     per_task: int = 1
@@ -125,7 +126,7 @@ class Rollout:
             "temperature": self.temperature,
             "user": user.name if user else None,
             "limits": asdict(self.limits),
-            **_model(policy, self.policy, self.server),
+            **_model(policy, self.server),
         }
 
     def _made_with(self, policy: Policy) -> dict[str, Any]:
@@ -138,29 +139,17 @@ class Rollout:
         }
         if isinstance(policy, ServerPolicy):
             made |= {"servers": [shown(url) for url in policy.urls], "concurrency": self.server.concurrency}
-        elif folder := _folder(policy, self.policy):
+        elif folder := getattr(policy, "folder", None):
             made["model_path"] = str(folder)
         return made
 
 
-def _model(policy: Policy, name: str, server: ServerOptions) -> Mapping[str, Any]:
+def _model(policy: Policy, server: ServerOptions) -> Mapping[str, Any]:
     """What tells a model apart from another one of the same name."""
     if isinstance(policy, ServerPolicy):
         return {"max_tokens": server.max_tokens}
-    folder = _folder(policy, name)
+    folder = getattr(policy, "folder", None)
     if folder is None:
         return {}
     renderer = getattr(getattr(policy, "writer", None), "renderer", None)
     return {"weights_sha256": weights_hash(folder), "renderer": type(renderer).__name__}
-
-
-def _folder(policy: Policy, name: str) -> Path | None:
-    """The folder of a model in this process; None of any other policy."""
-    if not hasattr(policy, "writer"):
-        return None
-    path = name.removeprefix("hf:")
-    if path != "tiny":
-        return Path(path)
-    from envs.policies.hf import TINY
-
-    return TINY

@@ -350,6 +350,25 @@ def test_what_a_server_does_not_know_is_left_out(refused: str) -> None:
     assert {asked.body.get("max_completion_tokens", asked.body.get("max_tokens")) for asked in server.asked} == {99}
 
 
+def test_a_refusal_in_another_form_than_openais_is_read() -> None:
+    """FastAPI's, as `transformers serve` answers."""
+
+    def plan(asked: Asked) -> Bytes | None:
+        unknown = {"detail": "Unexpected fields in the request: {'return_token_ids'}"}
+        return Bytes(status=422, body=unknown) if "return_token_ids" in asked.body else None
+
+    with served(ChatServer(plan)) as url:
+        policy = policy_at(url)
+        assert all(trajectory.success for trajectory in run(policy, range(2)))
+    assert policy.notes == ["the server refuses return_token_ids, so it is left out"]
+
+
+def test_a_models_revision_makes_it_no_other_model() -> None:
+    with served(ChatServer(lambda asked: completion({"content": "Done."}, model="expert@main"))) as url:
+        run(policy := policy_at(url), [0])
+    assert policy.notes == []
+
+
 def test_oddities_are_noted_once() -> None:
     def plan(asked: Asked) -> Bytes | None:
         return completion({"content": "Done."}, finish="tired", model="someone-else")

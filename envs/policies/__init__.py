@@ -21,7 +21,9 @@ SCRIPTED: Mapping[str, Callable[[], Policy]] = {
     "habitual": HabitualPolicy,
 }
 MODELS = ("tiny",)
-"""Models that are shipped; any other is given by its folder, or by its server."""
+"""Models that are shipped; any other is given by its folder, its name on the hub, or its server."""
+LOCAL = ("hf", "vllm")
+"""What a model in this process may run in."""
 
 __all__ = [
     "MODELS",
@@ -42,8 +44,9 @@ def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions |
     """A policy by its name, or the model in the folder of that path.
 
     `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny`, the model that is
-    shipped; `hf:PATH`, the same as PATH; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as
-    `server` says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
+    shipped; `hf:PATH`, the same as PATH, and `hf:OWNER/NAME`, a model on the hub; `vllm:` and any of these, the same
+    model in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as `server` says;
+    `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
 
     A model that samples at another temperature than 1 has it in its name (`tiny@0.5`), so that trajectories of the two
     are never taken for the same policy's. Others have no temperature.
@@ -66,18 +69,29 @@ def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions |
         from envs.policies.server import server_policy
 
         return server_policy(name, temperature=temperature, options=server)
-    return _local(rest if kind == "hf" else name, temperature)
+    if kind in LOCAL:
+        return _local(kind, rest, temperature)
+    return _local("", name, temperature)
 
 
-def _local(path: str, temperature: float) -> Policy:
-    if path not in MODELS and not Path(path).is_dir():
-        forms = "give a model folder, openai:MODEL@BASE_URL or replay:FILE"
+def _local(kind: str, path: str, temperature: float) -> Policy:
+    """A model in this process. Only what is said to be a model may be looked for on the hub, no mistyped word."""
+    if path not in MODELS and not Path(path).is_dir() and not (kind and path.count("/") == 1):
+        forms = "give a model folder, hf:OWNER/NAME, openai:MODEL@BASE_URL or replay:FILE"
         known = did_you_mean(path, [*SCRIPTED, *MODELS, "human"])
         raise InputError(f"no policy {path!r}, and no folder of that path: {known} (or {forms})")
-    from envs.policies.hf import LocalPolicy, Sampling
+    from envs.policies.turns import Sampling
 
-    shown = path if temperature == 1 else f"{path}@{temperature:g}"
-    return LocalPolicy.load(path, name=shown, sampling=Sampling(temperature=temperature), packed=True)
+    shown = path if kind != "vllm" else f"vllm:{path}"
+    shown = shown if temperature == 1 else f"{shown}@{temperature:g}"
+    sampling = Sampling(temperature=temperature)
+    if kind == "vllm":
+        from envs.policies.engine import EnginePolicy
+
+        return EnginePolicy(path, name=shown, sampling=sampling)
+    from envs.policies.hf import LocalPolicy
+
+    return LocalPolicy.load(path, name=shown, sampling=sampling, packed=True)
 
 
 def _habitual(name: str) -> Policy:

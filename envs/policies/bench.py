@@ -3,7 +3,8 @@
 Whole episodes of store-v0, in both ways that rows are held (`envs.policies.rows`), against `model.generate` of the same
 checkpoint after the very prompts of those episodes: left-padded, in batches of 32, with the same sampling, stop tokens
 and limit. It knows no turns, so it reads each turn's whole prompt again; after first prompts only, it does not have to,
-and where no row ever stops, it has nothing to wait for: these are given too. All ways take turns in one process, and
+and where no row ever stops, it has nothing to wait for: these are given too. Where vLLM is installed, the same episodes
+go through it as well; what it remembers of the last ones is thrown away first. All ways take turns in one process, and
 each figure is the median of its repeats, since machines differ and are shared.
 Left out: models on servers, and how good the turns are.
 """
@@ -24,7 +25,9 @@ from tools.command import InputError
 from tools.screen import said
 
 if TYPE_CHECKING:
+    from envs.policies.engine import EnginePolicy
     from envs.policies.hf import LocalPolicy
+    from envs.policies.turns import TokenPolicy
 
 ENV, GENERATE_BATCH = "store-v0", 32
 GENERATED = 128
@@ -56,6 +59,8 @@ class BenchPolicy:
         console = Console(highlight=False, markup=False, emoji=False)
         console.print(_table(record))
         console.print(f"{record['episodes']} episodes, {record['device']}, {record['threads']} threads")
+        if record["vllm_tokens_per_s"] is None:
+            console.print("vLLM isn't installed here, so there is no row of it")
 
 
 def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
@@ -65,6 +70,7 @@ def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
     """
     import torch
 
+    from envs.policies.engine import EnginePolicy, is_installed
     from envs.policies.hf import LocalPolicy
 
     policy = LocalPolicy.load(path)
@@ -81,6 +87,9 @@ def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
         "generate_first_turns": lambda: _generate(policy, first),
         "generate_never_stopped": lambda: _generate(policy, first, stops=False),
     }
+    if is_installed():
+        engine = EnginePolicy(path)
+        ways["vllm"] = lambda: _act_anew(engine, n, batch)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     shares: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -101,9 +110,11 @@ def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
         "in_step_outside_model_share": share["in_step"],
         "generate_first_turns_tokens_per_s": rate["generate_first_turns"],
         "generate_never_stopped_tokens_per_s": rate["generate_never_stopped"],
+        "vllm_tokens_per_s": rate.get("vllm"),
         "ratios_to_generate": {
-            "packed": [round(one / other, 2) for one, other in zip(rates["packed"], rates["generate"], strict=True)],
-            "in_step": [round(one / other, 2) for one, other in zip(rates["in_step"], rates["generate"], strict=True)],
+            name: [round(one / other, 2) for one, other in zip(rates[name], rates["generate"], strict=True)]
+            for name in ("packed", "in_step", "vllm")
+            if name in rates
         },
         "episodes": n,
         "turns": len(prompts),
@@ -138,10 +149,16 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _act(policy: "LocalPolicy", n: int, batch: int) -> int:
+def _act(policy: "TokenPolicy", n: int, batch: int) -> int:
     """Whole episodes; gives the number of sampled tokens."""
     trajectories = rollout(policy, ENV, range(n), batch=batch)
     return sum(len(turn.token_ids) for trajectory in trajectories for turn in trajectory.turns)
+
+
+def _act_anew(engine: "EnginePolicy", n: int, batch: int) -> int:
+    """Whole episodes in vLLM, as if for the first time."""
+    engine.engine.reset_prefix_cache()
+    return _act(engine, n, batch)
 
 
 def _generate(policy: "LocalPolicy", prompts: Sequence[Sequence[int]], *, stops: bool = True) -> int:
@@ -183,9 +200,12 @@ def _table(record: dict[str, Any]) -> Table:
     for name, key, share in (
         ("episodes, rows packed", "tokens_per_s", "outside_model_share"),
         ("episodes, rows in step", "in_step_tokens_per_s", "in_step_outside_model_share"),
+        ("episodes, vLLM", "vllm_tokens_per_s", ""),
         ("generate, each turn's prompt", "generate_tokens_per_s", ""),
         ("generate, first prompts", "generate_first_turns_tokens_per_s", ""),
         ("generate, first prompts, no row stops", "generate_never_stopped_tokens_per_s", ""),
     ):
+        if record[key] is None:
+            continue
         table.add_row(said(name, "bold"), f"{record[key]:,.0f}", f"{record[share]:.1%}" if share else "")
     return table

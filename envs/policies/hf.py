@@ -8,7 +8,6 @@ gives published figures. Left out: loading (`envs.policies.loading`), other devi
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,46 +15,22 @@ from typing import Any
 import torch
 
 from envs.context import ContextWriter
-from envs.policies.base import Context, Reply
-from envs.policies.loading import TINY, load_model, longest_context
+from envs.policies.base import Context
+from envs.policies.loading import TINY, load_model, longest_context, model_folder, stop_ids_of
 from envs.policies.rows import PackedRows, Rows, StepRows
-from envs.trajectory import Turn
+from envs.policies.turns import Sampled, Sampling, TokenPolicy, check_same, ids_of
 from tools import InfrastructureFault
-from tools.command import InputError
 
 __all__ = ["TINY", "LocalPolicy", "Sampling", "load_model"]
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn. `max_new_tokens` is a turn's limit; temperature 0 is greedy."""
-
-    temperature: float = 1.0
-    max_new_tokens: int = 96
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or self.max_new_tokens < 1:
-            raise InputError(
-                f"temperature must be 0 or more and max_new_tokens 1 or more, came {self.temperature} and "
-                f"{self.max_new_tokens}"
-            )
-
-
 class OutOfMemory(Exception):
     """A batch was too large for the machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sampled:
-    """What was sampled after one context: a turn's token ids, and their log-probs."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-
-
-class LocalPolicy:
+class LocalPolicy(TokenPolicy):
     """Samples turns from a model in this process. The model may change between batches, never within one.
 
     With `packed`, finished contexts cost nothing, and new ones may join those that go on without anything being read
@@ -67,16 +42,11 @@ class LocalPolicy:
     def __init__(
         self, name: str, model: Any, tokenizer: Any, sampling: Sampling | None = None, *, packed: bool = False
     ) -> None:
-        self.name, self.model = name, model
-        self.sampling = sampling or Sampling()
-        self.packed = packed
+        stop_ids = stop_ids_of(model.generation_config)
+        writer = ContextWriter(tokenizer, model_type=model.config.model_type, stop_ids=stop_ids)
+        super().__init__(name, writer, longest_context(model), sampling)
+        self.model, self.packed = model, packed
         self.joins = packed and model.device.type != "cpu"
-        self.writer = ContextWriter(
-            tokenizer,
-            model_type=model.config.model_type,
-            stop_ids=_listed(getattr(model.generation_config, "eos_token_id", None)),
-        )
-        self.longest = longest_context(model)
         self.largest_batch = 2**31
         self._rows: Rows | None = None
 
@@ -85,29 +55,16 @@ class LocalPolicy:
         cls, path: str | Path, *, name: str = "", sampling: Sampling | None = None, packed: bool = False
     ) -> "LocalPolicy":
         """A policy from a model's or an adapter's folder, or a hub name; `tiny` is the embedded model."""
-        folder = TINY if str(path) == "tiny" else path
-        return cls(name or str(path), *load_model(folder), sampling, packed=packed)
+        folder = model_folder(path)
+        policy = cls(name or str(path), *load_model(folder), sampling, packed=packed)
+        policy.folder = folder
+        return policy
 
-    @torch.inference_mode()
-    def act(self, contexts: Sequence[Context]) -> list[Reply]:
-        """Sample each context's next turn.
-
-        A context that has no room for another token gets an empty reply that is `too_long`. Raises InfrastructureFault
-        where a single context does not fit into memory.
-        """
-        extended = [self._heard(context) for context in contexts]
-        heard = [new for new, _ in extended]
-        going = [
-            number
-            for number, (context, new) in enumerate(zip(contexts, heard, strict=True))
-            if _length(context) + len(new) < self.longest
-        ]
-        sampled = self._sample_after([contexts[number] for number in going], [heard[number] for number in going])
-        turns = dict(zip(going, sampled, strict=True))
-        return [
-            self._reply(context, new, exact, turns.get(number))
-            for number, (context, (new, exact)) in enumerate(zip(contexts, extended, strict=True))
-        ]
+    def reload(self, path: str | Path) -> None:
+        model, tokenizer = load_model(path)
+        shapes = [{key: tuple(part.shape) for key, part in each.state_dict().items()} for each in (self.model, model)]
+        check_same(path, shapes, [each.get_vocab() for each in (self.writer.tokenizer, tokenizer)])
+        self.model, self._rows = model, None
 
     @torch.inference_mode()
     def complete(self, prompts: Sequence[Sequence[int]], rngs: Sequence[Random]) -> list[list[int]]:
@@ -115,22 +72,15 @@ class LocalPolicy:
         rows = self._new_rows(prompts)
         return [sampled.token_ids for sampled in self._sample(rows, rows.prefill(prompts), rngs)]
 
-    def _heard(self, context: Context) -> tuple[list[int], bool]:
-        """The tokens of what came after the context's last turn, or the whole prompt where there is none; and whether
-        they are exactly the model's chat form."""
-        if not context.turns:
-            return self.writer.first(context.messages, context.tools), True
-        last = context.turns[-1]
-        return self.writer.extend(last.prompt_ids, last.token_ids, context.messages[last.message_index + 1 :])
-
     def _new_rows(self, keys: Sequence[object]) -> Rows:
         return PackedRows(self.model, keys) if self.packed else StepRows(self.model, keys)
 
-    def _sample_after(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[_Sampled]:
+    @torch.inference_mode()
+    def _sample_after(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[Sampled]:
         """A turn after each context; a batch that does not fit into memory is halved, from now on too."""
         chances = [context.rng.getstate() for context in contexts]
         size = min(self.largest_batch, len(contexts))
-        sampled: list[_Sampled] = []
+        sampled: list[Sampled] = []
         while len(sampled) < len(contexts):
             part = slice(len(sampled), len(sampled) + size)
             try:
@@ -150,21 +100,21 @@ class LocalPolicy:
                 self.largest_batch = size
         return sampled
 
-    def _together(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[_Sampled]:
+    def _together(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[Sampled]:
         """A turn after each context, in one batch. A context without a row is prefilled from its start."""
         rows = self._rows.kept(contexts) if self._rows else None
         if rows is None:
             rows = self._new_rows(contexts)
         self._rows = rows
         fed = [
-            [*(context.turns[-1].token_ids[-1:] if length else _ids(context)), *new]
+            [*(context.turns[-1].token_ids[-1:] if length else ids_of(context)), *new]
             for context, length, new in zip(contexts, rows.lengths, heard, strict=True)
         ]
         return self._sample(rows, rows.prefill(fed), [context.rng for context in contexts])
 
-    def _sample(self, rows: Rows, logits_RV: torch.Tensor, rngs: Sequence[Random]) -> list[_Sampled]:
+    def _sample(self, rows: Rows, logits_RV: torch.Tensor, rngs: Sequence[Random]) -> list[Sampled]:
         """Draw tokens until every row has a stop token, its limit, or the model's longest context."""
-        sampled = [_Sampled(token_ids=[], logprobs=[]) for _ in rngs]
+        sampled = [Sampled(token_ids=[], logprobs=[]) for _ in rngs]
         running = list(range(len(rngs)))
         for place in range(self.sampling.max_new_tokens):
             tokens_R, scores_R = self._draw([rngs[row] for row in running], logits_RV)
@@ -195,35 +145,6 @@ class LocalPolicy:
         scores: list[float] = logprobs_RV.gather(-1, tokens_R1)[:, 0].tolist()
         tokens: list[int] = tokens_R1[:, 0].tolist()
         return tokens, scores
-
-    def _reply(self, context: Context, heard: list[int], exact: bool, sampled: _Sampled | None) -> Reply:
-        if sampled is None:
-            return Reply(message={"role": "assistant", "content": ""}, cut=True, too_long=True)
-        tokens = sampled.token_ids
-        message = self.writer.parse(tokens, f"call_{len(context.turns)}", prompt_ids=heard)
-        turn = Turn(
-            message_index=len(context.messages),
-            prompt_ids=heard,
-            token_ids=tokens,
-            logprobs=sampled.logprobs,
-            raw=self.writer.decode(tokens),
-        )
-        return Reply(message=message, turn=turn, cut=tokens[-1] not in self.writer.stop_ids, token_exact=exact)
-
-
-def _ids(context: Context) -> list[int]:
-    """The tokens of all that was heard and said, up to and with the last turn."""
-    return [token for turn in context.turns for token in (*turn.prompt_ids, *turn.token_ids)]
-
-
-def _length(context: Context) -> int:
-    return sum(len(turn.prompt_ids) + len(turn.token_ids) for turn in context.turns)
-
-
-def _listed(ids: int | Sequence[int] | None) -> Sequence[int]:
-    if ids is None:
-        return ()
-    return (ids,) if isinstance(ids, int) else ids
 
 
 @contextmanager

@@ -7,6 +7,7 @@ What can't be loaded as it is, or would not be what its files say, is refused wi
 import json
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,43 @@ from tools.command import InputError
 
 TINY = Path(__file__).parent / "tiny"
 
+ADAPTER = "adapter_config.json"
+HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model"]
+"""What is taken of a model on the hub: others have the same weights again, in other forms."""
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 """What transformers and peft raise where files are missing, broken, or of a kind that they don't know."""
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether it has the form `owner/name`."""
+    return _HUB_NAME.fullmatch(path) is not None
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder of a model or an adapter: `tiny` is the embedded one, a hub name's is in the local cache.
+
+    What the cache lacks is downloaded. Raises InputError where there is neither a folder nor such a model.
+    """
+    folder = TINY if str(path) == "tiny" else Path(path)
+    if folder.exists() or not is_hub_name(str(path)):
+        if not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
+            what = "it has no config.json" if folder.is_dir() else "there is none"
+            raise InputError(
+                f"{path} is no model folder: {what} (give 'tiny', a Hugging Face checkpoint or a LoRA adapter)"
+            )
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(path), allow_patterns=HUB_FILES))
+    except LocalEntryNotFoundError as error:
+        why = f"it is not in the local cache, and the hub can't be reached ({error.__cause__ or 'offline'})"
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0]
+    raise InputError(f"no folder {path}, and no model of that name on the hub: {why}")
 
 
 def load_model(path: str | Path) -> tuple[Any, Any]:
@@ -32,20 +67,15 @@ def load_model(path: str | Path) -> tuple[Any, Any]:
     (`owner/name`). Raises InputError for what is none of these, and for a checkpoint that lacks weights.
     """
     disable_progress_bar()
-    folder = Path(path)
-    if (folder / "adapter_config.json").is_file():
-        return _with_adapter(folder)
-    return _base(path, path)
+    folder = model_folder(path)
+    return _with_adapter(folder) if is_adapter(folder) else _base(folder, folder)
 
 
-def _base(path: str | Path, tokenizer_path: str | Path) -> tuple[Any, Any]:
-    folder = Path(path)
-    known = (folder / "config.json").is_file()
-    if not known and (folder.exists() or not _HUB_NAME.fullmatch(str(path))):
-        what = "it has no config.json" if folder.is_dir() else "there is none"
-        raise InputError(
-            f"{path} is no model folder: {what} (give 'tiny', a Hugging Face checkpoint or a LoRA adapter)"
-        )
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER).is_file()
+
+
+def _base(path: Path, tokenizer_path: Path) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
@@ -69,7 +99,7 @@ def _with_adapter(folder: Path) -> tuple[Any, Any]:
         from peft import PeftModel
     except ImportError as error:
         raise InputError("a LoRA adapter needs the peft package: pip install 'hintsight[lora]'") from error
-    base = _adapted(folder)
+    base = model_folder(_adapted(folder))
     own = (folder / "tokenizer_config.json").is_file()
     model, tokenizer = _base(base, folder if own else base)
     try:
@@ -85,7 +115,7 @@ def _with_adapter(folder: Path) -> tuple[Any, Any]:
 def _adapted(folder: Path) -> str | Path:
     """The model that an adapter is for; a path in it counts from where we are, or else from the adapter's folder."""
     try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"the adapter_config.json in {folder} can't be read: {error}") from error
     if not isinstance(base, str) or not base:
@@ -94,6 +124,14 @@ def _adapted(folder: Path) -> str | Path:
         return TINY
     places = (Path(base), folder / base)
     return next((place for place in places if (place / "config.json").is_file()), base)
+
+
+def stop_ids_of(config: Any) -> Sequence[int]:
+    """The tokens that end a turn by a model's (generation) config."""
+    ids = getattr(config, "eos_token_id", None)
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else list(ids)
 
 
 def longest_context(model: Any) -> int:

@@ -7,6 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses that may be gone the next time; other ones from 500 on too."""
@@ -54,7 +58,7 @@ def refusal(error: Exception) -> Refusal:
     if not isinstance(error, openai.APIStatusError):
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
         return Refusal(text=_line(f"{type(cause).__name__}: {cause}" if cause is not error else str(error)))
-    status, said = error.status_code, _line(f"{error.code}: {error.message}" if error.code else error.message)
+    status, said = error.status_code, _said(error)
     lower = said.lower()
     if status == 413 or (status < 500 and any(words in lower for words in SAYS_TOO_LONG)):
         return Refusal(text=said, failed=False, about_request=True, too_long=True)
@@ -64,6 +68,15 @@ def refusal(error: Exception) -> Refusal:
     if status in AGAIN or status >= 500:
         return Refusal(text=said, failed=status >= 500, after=retry_after(error.response.headers))
     return Refusal(text=said, failed=False, about_request=True)
+
+
+def _said(error: "APIStatusError") -> str:
+    """What a server says. The library knows OpenAI's form of an error; of any other it keeps the status only."""
+    if error.code:
+        return _line(f"{error.code}: {error.message}")
+    if error.message == f"Error code: {error.status_code}" and error.response.text:
+        return _line(f"{error.message}, {error.response.text}")
+    return _line(error.message)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -240,7 +240,8 @@ class ServerPolicy:
     def _note_oddities(self, answer: Answer) -> None:
         if answer.finish_reason not in KNOWN_FINISHES:
             self._note(f"unknown finish reason {answer.finish_reason!r}: taken for the end of the turn")
-        if answer.model not in ("", self.model):
+        # `transformers serve` adds the model's revision.
+        if answer.model not in ("", self.model) and not answer.model.startswith(f"{self.model}@"):
             self._note(f"asked for model {self.model!r}, and {answer.model!r} answers")
 
     def _note(self, text: str) -> None:
