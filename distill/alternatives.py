@@ -6,6 +6,7 @@ get it, so that what it costs, two prefills that ask for one token each, doesn't
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import exp
 from typing import Any
 
 from distill.correction import Alternative, Alternatives, Correction, token_ends
@@ -19,20 +20,29 @@ TOP = 5
 def with_alternatives(
     student: Any, teacher: Any, writer: ContextWriter, corrections: Sequence[Correction]
 ) -> list[Correction]:
-    """The corrections, the first ones with their target in pieces and the alternatives at their first error token."""
+    """The corrections, the first ones with their target in pieces and the alternatives at the error token that the hint
+    takes most from: an error's first token is often as right as it is wrong, a quote or a brace."""
     shown = corrections[:MOST]
-    plain = [Trunk(part.plain_ids, [part.error_tokens[0]]) for part in shown]
-    hinted = [Trunk(part.hinted_ids, [part.error_tokens[0] + part.shift]) for part in shown]
-    sides = zip(shown, _likeliest(student, plain, writer), _likeliest(teacher, hinted, writer), strict=True)
+    asked = [max(part.error_tokens, key=lambda token: _lost(part, token)) for part in shown]
+    places = list(zip(shown, asked, strict=True))
+    plain = [Trunk(part.plain_ids, [token]) for part, token in places]
+    hinted = [Trunk(part.hinted_ids, [token + part.shift]) for part, token in places]
+    sides = zip(places, _likeliest(student, plain, writer), _likeliest(teacher, hinted, writer), strict=True)
     pictured = [
         replace(
             part,
             pieces=_pieces(part, writer),
-            alternatives=Alternatives(token=part.error_tokens[0], student=of_student, teacher=of_teacher),
+            alternatives=Alternatives(token=token, student=of_student, teacher=of_teacher),
         )
-        for part, of_student, of_teacher in sides
+        for (part, token), of_student, of_teacher in sides
     ]
     return [*pictured, *corrections[MOST:]]
+
+
+def _lost(correction: Correction, token: int) -> float:
+    """How much probability the hint takes from a token."""
+    place = token - correction.target[0]
+    return exp(correction.student_logprobs[place]) - exp(correction.teacher_logprobs[place])
 
 
 def _likeliest(model: Any, trunks: Sequence[Trunk], writer: ContextWriter) -> list[tuple[Alternative, ...]]:

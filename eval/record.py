@@ -17,6 +17,9 @@ from eval.leaderboard import criticized
 from eval.scored import Scored
 from tools.command import InputError
 
+LEAST_MOVED = 0.1
+"""A hint that takes less probability than this from the error isn't instructive."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -100,9 +103,11 @@ class Hinted:
             target_tokens += len(scored.tokens)
             for code, pair in _by_finding(line, scored):
                 pairs.setdefault(code, []).append(pair)
-            if scored.admitted and scored.errors and scored.tokens[0].text and scored.codes:
+            if scored.admitted and scored.choices and scored.errors and scored.codes:
                 at = Instructive(id=str(line["id"]), message_index=int(line["message_index"]), scored=scored)
-                _keep(best.setdefault(scored.codes[0], []), (scored.moved, -number, at), most)
+                moved = scored.decisive.plain - scored.decisive.hinted
+                if moved >= LEAST_MOVED:
+                    _keep(best.setdefault(scored.codes[0], []), (moved, -number, at), most)
         return cls(
             pairs=dict(sorted(pairs.items())),
             instructive=_in_turn(best, most),
@@ -136,7 +141,7 @@ def _keep(heap: list[tuple[float, int, Instructive]], entry: tuple[float, int, I
 
 def _says(part: Instructive) -> tuple[str, str]:
     likeliest = max(part.scored.choices, key=lambda choice: choice.hinted or 0, default=None)
-    return part.scored.errors[0].text, likeliest.text if likeliest else ""
+    return part.scored.decisive.text, likeliest.text if likeliest else ""
 
 
 def _in_turn(best: dict[str, list[tuple[float, int, Instructive]]], most: int) -> list[Instructive]:

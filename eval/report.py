@@ -98,13 +98,13 @@ def headline(figures: Mapping[str, Any]) -> list[Headline]:
             label="invalid calls per 100",
             before=f"{before['invalid_per_100']['rate']:.1f}",
             after=f"{after['invalid_per_100']['rate']:.1f}",
-            note=f"{times(figures['drop']).plain} times fewer",
+            note="{} times fewer ({})".format(*times(figures["drop"]).plain.split()),
         ),
         Headline(
             label="tasks solved",
             before=f"{before['success']['rate']:.0%}",
             after=f"{after['success']['rate']:.0%}",
-            note=f"{signed(figures['difference']['success'], 100, ' points').plain}",
+            note="{} points ({})".format(*signed(figures["difference"]["success"], 100).plain.split()),
         ),
         Headline(
             label="valid calls per task",
@@ -282,7 +282,7 @@ def _pictures(record: Record, instructive: Sequence[Instructive]) -> list[dict[s
                 "request": content_of(asked[-1]) if asked else "",
                 "hint": scored.hint,
                 "tokens": scored.tokens,
-                "error": scored.errors[0],
+                "error": scored.decisive,
                 "choices": shown_choices(scored.choices),
             }
         )

@@ -71,9 +71,8 @@ def _strip(parts: Iterable[tuple[str, float, bool]]) -> Text:
 
 
 def _errors(scored: Scored) -> Text:
-    """The first error token, and the others that the hint moves, with their probability without and with it."""
-    first, *others = scored.errors
-    shown = [first, *(token for token in others if abs(token.plain - token.hinted) >= LEAST)]
+    """The error tokens that the hint moves, with their probability without and with it."""
+    shown = [token for token in scored.errors if token is scored.decisive or abs(token.plain - token.hinted) >= 0.01]
     parts = [_change(token) for token in shown]
     label = "" if any(token.text for token in scored.errors) else "error tokens "
     unlearnt = Text("" if scored.admitted else ", not trained on", "yellow")

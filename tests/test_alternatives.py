@@ -41,7 +41,7 @@ def test_alternatives_are_the_likeliest_tokens_of_whole_forward_passes(
     for correction in corrections:
         found = correction.alternatives
         assert found is not None
-        assert found.token == correction.error_tokens[0]
+        assert found.token in correction.error_tokens
         sides = (
             (correction.plain_ids, found.token, found.student),
             (
