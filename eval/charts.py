@@ -12,7 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 WIDTH = 400
-LEFT, RIGHT, TOP, BOTTOM = 36, 12, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 30
 ROW = 34
 
 

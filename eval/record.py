@@ -85,7 +85,7 @@ class Instructive:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hinted:
     """What the hints did: the probability of each error of a code without and with its hint, a few corrections to look
-    at, and how many tokens they were."""
+    at, of the most frequent code first, and how many tokens they were."""
 
     pairs: dict[str, list[tuple[float, float]]]
     instructive: Sequence[Instructive]
@@ -110,7 +110,7 @@ class Hinted:
                     _keep(best.setdefault(scored.codes[0], []), (moved, -number, at), most)
         return cls(
             pairs=dict(sorted(pairs.items())),
-            instructive=_in_turn(best, most),
+            instructive=_in_turn([best[code] for code in sorted(best, key=lambda code: -len(pairs[code]))], most),
             hint_tokens=hint_tokens,
             target_tokens=target_tokens,
         )
@@ -144,8 +144,8 @@ def _says(part: Instructive) -> tuple[str, str]:
     return part.scored.decisive.text, likeliest.text if likeliest else ""
 
 
-def _in_turn(best: dict[str, list[tuple[float, int, Instructive]]], most: int) -> list[Instructive]:
+def _in_turn(best: Sequence[list[tuple[float, int, Instructive]]], most: int) -> list[Instructive]:
     """The best of each code, then the second best of each, and so on."""
-    ordered = [sorted(heap, reverse=True) for _, heap in sorted(best.items())]
+    ordered = [sorted(heap, reverse=True) for heap in best]
     deepest = max(map(len, ordered), default=0)
     return [column[row][2] for row in range(deepest) for column in ordered if row < len(column)][:most]

@@ -13,9 +13,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from critics.finding import content_of
+from critics.finding import Criticized, content_of
 from critics.rates import measure
-from distill.summary import compared
 from distill.table import interval, signed, times
 from eval.charts import Curve, Point, before_after, curves, falls
 from eval.film import Film
@@ -45,7 +44,12 @@ def html(run: Path, *, against: Sequence[Path] = ()) -> str:
     environment = Environment(
         loader=PackageLoader("eval"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"visible": visible, "flat": lambda text: visible(flat(text)), "probability": probability}
+    environment.filters |= {
+        "visible": visible,
+        "flat": lambda text: visible(flat(text)),
+        "breakable": _breakable,
+        "probability": probability,
+    }
     page: str = environment.get_template("report.html.jinja").render(**sections(record, against))
     return page
 
@@ -56,7 +60,7 @@ def sections(record: Record, against: Sequence[Path] = ()) -> dict[str, Any]:
     summary = record.summary if record.summary and "before" in record.summary and "after" in record.summary else None
     figures: Mapping[str, Any] | None = summary
     if figures is None and before:
-        figures = compared(before, after) if after else {"before": measure(before).to_json()}
+        figures = _so_far(before, after)
     hinted = Hinted.of(record, MOST_CORRECTIONS)
     config = record.manifest.get("config") or {}
     return {
@@ -79,6 +83,15 @@ def sections(record: Record, against: Sequence[Path] = ()) -> dict[str, Any]:
         "manifest": [(key, _plain(value)) for key, value in record.manifest.items() if key != "config"],
         "options": [(key, _plain(value)) for key, value in config.items()],
     }
+
+
+def _so_far(before: Sequence[Criticized], after: Sequence[Criticized]) -> Mapping[str, Any]:
+    """The figures of a run that has no summary yet."""
+    if not after:
+        return {"before": measure(before).to_json()}
+    from distill.summary import compared  # brings torch
+
+    return compared(before, after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +215,7 @@ def _said(point: Point | None) -> str:
     return f"{point.y:.1f}" if point else "0"
 
 
-def _matrix(before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any] | None:
+def _matrix(before: Sequence[Criticized], after: Sequence[Criticized]) -> dict[str, Any] | None:
     """What became of the errors: rows before, columns after, each cell with its count and its share of its row."""
     theirs = {trajectory.id: (trajectory, found) for trajectory, found in after}
     pairs = [(part, theirs[part[0].id]) for part in before if part[0].id in theirs]
@@ -287,6 +300,11 @@ def _pictures(record: Record, instructive: Sequence[Instructive]) -> list[dict[s
             }
         )
     return pictures
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow page may break after its underscores."""
+    return Markup("_<wbr>").join(visible(name).split("_"))
 
 
 def _plain(value: Any) -> str:
