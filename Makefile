@@ -31,7 +31,7 @@ SHOT = $(BROWSER) --headless --no-sandbox --disable-gpu --no-first-run --disable
 
 pictures: install ## the pictures in eval/README.md, from the runs/demo that `make demo` makes; needs chromium
 	mkdir -p eval/pictures
-	$(PYTHON) -m eval replay runs/demo --code nonexistent_tool --most 1 --export eval/pictures/replay.svg
+	$(PYTHON) -m eval replay runs/demo --seed 20 --export eval/pictures/replay.svg
 	$(PYTHON) -m eval replay runs/demo --pairs --code nonexistent_tool --most 1 --export eval/pictures/pairs.svg
 	$(PYTHON) -m eval report runs/demo
 	$(SHOT) --blink-settings=preferredColorScheme=1 --screenshot=eval/pictures/light.png file://$(CURDIR)/runs/demo/report.html

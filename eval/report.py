@@ -50,7 +50,11 @@ def html(run: Path, *, against: Sequence[Path] = ()) -> str:
         "breakable": _breakable,
         "probability": probability,
     }
-    page: str = environment.get_template("report.html.jinja").render(**sections(record, against))
+    try:
+        shown = sections(record, against)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{run} holds what this hintsight does not write ({error!r}): do the run again") from error
+    page: str = environment.get_template("report.html.jinja").render(**shown)
     return page
 
 
@@ -270,8 +274,8 @@ def _cost(record: Record, hinted: Hinted) -> Iterable[tuple[str, str]]:
     yield "rollouts", f"{rollouts:,}"
     if "seconds" in summary:
         yield "time", f"{summary['seconds']:,.0f} s on {record.manifest.get('device', 'an unknown device')}"
-    yield "corrections", f"{sum(part['corrections'] for part in record.rounds):,}"
-    yield "of them admitted", f"{sum(part['admitted'] for part in record.rounds):,}"
+    for label, key in (("corrections", "corrections"), ("of them admitted", "admitted")):
+        yield label, f"{summary.get(key, sum(part[key] for part in record.rounds)):,}"
     yield "steps of the optimizer", f"{sum(part['steps'] for part in record.rounds):,}"
     yield "tokens of hints", f"{hinted.hint_tokens:,}"
     yield "tokens of corrected turns", f"{hinted.target_tokens:,}"

@@ -62,9 +62,8 @@ def flat(text: str) -> str:
 
 def _legend() -> Text:
     labels = ("<0.1", "<0.5", "<0.9", "likely")
-    return Text("probability ", QUIET) + Text(" ").join(
-        Text(label, style) for label, (_, style) in zip(labels, STEPS, strict=True)
-    )
+    steps = [Text(label, style) for label, (_, style) in zip(labels, STEPS, strict=True)]
+    return Text.assemble(("probability ", QUIET), Text(" ").join(steps))
 
 
 def _strip(parts: Iterable[tuple[str, float, bool]]) -> Text:

@@ -524,7 +524,7 @@ def test_what_is_shown_is_exported(kind: str, run_folder: Path, tmp_path: Path) 
     assert text == second.read_text()
     assert "lookup_order" in text
     assert ESCAPE not in text
-    assert "url(" not in text
+    assert "@font-face" not in text
     if kind == "cast":
         header, *events = map(json.loads, text.splitlines())
         assert header["version"] == 2

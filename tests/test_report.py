@@ -269,6 +269,9 @@ def test_bad_input_is_named(run_folder: Path) -> None:
         main(["report", str(run_folder / "evaluation")])
     with pytest.raises(InputError, match="can't be written"):
         main(["report", str(run_folder), "--out", str(run_folder / "no" / "such")])
+    write(run_folder / "metrics.jsonl", [{"round": 3}])
+    with pytest.raises(InputError, match="do the run again"):
+        main(["report", str(run_folder)])
     (run_folder / "manifest.json").write_text('{"schema_version": 7}')
     with pytest.raises(InputError, match="schema_version is 7"):
         main(["report", str(run_folder)])
