@@ -539,8 +539,8 @@ def test_an_export_of_another_kind_is_refused(run_folder: Path) -> None:
 
 def test_tokens_are_coloured_by_their_probability(run_folder: Path) -> None:
     text = printed(Film(run_folder), color=True)
-    assert "teacher " in text
-    assert "teacher " not in printed(Film(run_folder))
+    assert "[2mteacher" in text
+    assert " teacher " not in printed(Film(run_folder))
 
 
 def test_lines_are_found_by_number_while_a_file_grows(tmp_path: Path) -> None:
