@@ -20,7 +20,7 @@ from envs.rollout import rollout
 @pytest.fixture(scope="module")
 def prepared() -> tuple[LocalPolicy, list[Correction]]:
     policy = LocalPolicy.load("tiny")
-    parts = [(part, criticize(part)) for part in rollout(policy, "store-v0", range(12), split="train")]
+    parts = [(part, criticize(part)) for part in rollout(policy, "store-v0", range(8), split="train")]
     student = Learner(policy.model, policy.writer, Update())
     return policy, student.prepare(parts, Random(0))[0]
 
@@ -65,5 +65,5 @@ def test_only_the_first_corrections_of_a_round_get_them(
     monkeypatch.setattr(alternatives, "MOST", 2)
     bare = [replace(part, alternatives=None, pieces=()) for part in corrections]
     shown = with_alternatives(policy.model, policy.model, policy.writer, bare)
-    assert [part.pieces for part in shown] == [part.pieces for part in [*corrections[:2], *bare[2:]]]
+    assert [part.pieces for part in shown] == [part.pieces for part in corrections]
     assert [part.alternatives is not None for part in shown] == [place < 2 for place in range(len(bare))]
