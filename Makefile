@@ -9,7 +9,7 @@ VLLM_STAMP := .venv-vllm/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow test-vllm lint tiny clean
+.PHONY: help install demo pictures test slow test-vllm lint tiny clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install ## the whole loop on the tiny model, from rollouts to figures, on a CPU; replaces runs/demo
 	rm -rf runs/demo
 	$(PYTHON) -m distill --out runs/demo
+
+BROWSER ?= chromium
+SHOT = $(BROWSER) --headless --no-sandbox --disable-gpu --no-first-run --disable-sync --hide-scrollbars \
+	--window-size=1200,1240 --user-data-dir=$$(mktemp -d)
+
+pictures: install ## the pictures in eval/README.md, from the runs/demo that `make demo` makes; needs chromium
+	mkdir -p eval/pictures
+	$(PYTHON) -m eval replay runs/demo --seed 20 --export eval/pictures/replay.svg
+	$(PYTHON) -m eval replay runs/demo --pairs --code nonexistent_tool --most 1 --export eval/pictures/pairs.svg
+	$(PYTHON) -m eval report runs/demo
+	$(SHOT) --blink-settings=preferredColorScheme=1 --screenshot=eval/pictures/light.png file://$(CURDIR)/runs/demo/report.html
+	$(SHOT) --blink-settings=preferredColorScheme=0 --screenshot=eval/pictures/dark.png file://$(CURDIR)/runs/demo/report.html
 
 test: install ## run the tests; `make test ARGS="-k store"` hands options to pytest
 	$(PYTHON) -m pytest $(ARGS)

@@ -1,38 +1,52 @@
-"""What the model could have written at the error instead: the likeliest tokens there, without and with the hint.
+"""What a correction looks like to people: its turn token by token, and what else was likely at the error.
 
-It is recorded for people to look at (`eval`), nothing is trained on it. Of each round only the first `MOST` corrections
-get it, so that what it costs, two prefills that ask for one token each, doesn't grow with the round.
+It is recorded for `eval` to show, nothing is trained on it. The likeliest tokens, without and with the hint, cost two
+prefills that ask for one token each, so of each round only the first `MOST` corrections get them.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, repeat
+from math import exp
 from typing import Any
 
 from distill.correction import Alternative, Alternatives, Correction, token_ends
 from distill.prefill import Trunk, plain_prefill
 from envs.context import ContextWriter
 
-MOST = 128
+MOST = 32
 TOP = 5
 
 
 def with_alternatives(
     student: Any, teacher: Any, writer: ContextWriter, corrections: Sequence[Correction]
 ) -> list[Correction]:
-    """The corrections, the first ones with their target in pieces and the alternatives at their first error token."""
+    """The corrections with their target in pieces, the first ones with alternatives.
+
+    Those are at the error token that the hint takes most from: an error's first token is often as right as it is wrong,
+    a quote or a brace.
+    """
     shown = corrections[:MOST]
-    plain = [Trunk(part.plain_ids, [part.error_tokens[0]]) for part in shown]
-    hinted = [Trunk(part.hinted_ids, [part.error_tokens[0] + part.shift]) for part in shown]
-    sides = zip(shown, _likeliest(student, plain, writer), _likeliest(teacher, hinted, writer), strict=True)
-    pictured = [
-        replace(
-            part,
-            pieces=_pieces(part, writer),
-            alternatives=Alternatives(token=part.error_tokens[0], student=of_student, teacher=of_teacher),
-        )
-        for part, of_student, of_teacher in sides
+    asked = [max(part.error_tokens, key=lambda token: _lost(part, token)) for part in shown]
+    places = list(zip(shown, asked, strict=True))
+    plain = [Trunk(part.plain_ids, [token]) for part, token in places]
+    hinted = [Trunk(part.hinted_ids, [token + part.shift]) for part, token in places]
+    sides = zip(places, _likeliest(student, plain, writer), _likeliest(teacher, hinted, writer), strict=True)
+    found = [
+        Alternatives(token=token, student=of_student, teacher=of_teacher)
+        for (_, token), of_student, of_teacher in sides
     ]
-    return [*pictured, *corrections[MOST:]]
+    beside = chain(found, repeat(None))
+    return [
+        replace(part, pieces=_pieces(part, writer), alternatives=alternatives)
+        for part, alternatives in zip(corrections, beside, strict=False)
+    ]
+
+
+def _lost(correction: Correction, token: int) -> float:
+    """How much probability the hint takes from a token."""
+    place = token - correction.target[0]
+    return exp(correction.student_logprobs[place]) - exp(correction.teacher_logprobs[place])
 
 
 def _likeliest(model: Any, trunks: Sequence[Trunk], writer: ContextWriter) -> list[tuple[Alternative, ...]]:

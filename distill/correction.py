@@ -53,8 +53,8 @@ class Correction:
 
     `plain_ids` and `hinted_ids` both end with the same turn, so position p of the one is position p + `shift` of the
     other. The log-probs (nats) are of every token of the target: the student's as they were sampled, the teacher's from
-    the hinted prefill. `pieces` are the texts of the target's tokens; they and the alternatives are there to be looked
-    at, and only where they were asked for (`distill.alternatives`).
+    the hinted prefill. `pieces` are the texts of the target's tokens; they and the alternatives, which not
+    every correction has, are there to be looked at (`distill.alternatives`).
     """
 
     id: str

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 WIDTH = 400
-LEFT, RIGHT, TOP, BOTTOM = 36, 12, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 36
 ROW = 34
 
 
@@ -51,8 +51,8 @@ def curves(series: Sequence[Curve], *, title: str, description: str, height: int
 
     parts = [_grid_line(tick, y(tick)) for tick in ticks]
     every = max(1, ceil(rounds / 10))
-    parts += [_text(x(n), height - 14, str(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
-    parts.append(_text(WIDTH - RIGHT, height - 1, "round", "tick end"))
+    parts += [_text(x(n), height - 19, str(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
+    parts.append(_text(WIDTH - RIGHT, height - 3, "round", "tick end"))
     for curve in series:
         numbered = list(enumerate(curve.points, 1))
         line = " ".join(f"{x(n):.1f},{y(point.y):.1f}" for n, point in numbered)
@@ -70,7 +70,7 @@ def curves(series: Sequence[Curve], *, title: str, description: str, height: int
 def before_after(rows: Sequence[tuple[str, Point | None, Point | None]], *, title: str, description: str) -> Markup:
     """For each row the figure before and after on one scale, with intervals."""
     most = max((point.high for _, *pair in rows for point in pair if point), default=1)
-    ticks, height = _ticks(most), TOP + ROW * len(rows) + BOTTOM - 8
+    ticks, height = _ticks(most), TOP + ROW * len(rows) + 22
 
     def x(value: float) -> float:
         return LEFT / 3 + (WIDTH - LEFT / 3 - RIGHT) * min(1.0, value / ticks[-1])
@@ -95,7 +95,7 @@ def before_after(rows: Sequence[tuple[str, Point | None, Point | None]], *, titl
 
 def falls(pairs: Sequence[tuple[float, float]], *, title: str, description: str) -> Markup:
     """Probabilities before (left) and after (right), a line each, and the median's as a thick one."""
-    height, left, right = 150, LEFT, WIDTH - 60
+    height, left, right = 156, LEFT, WIDTH - 60
 
     def y(value: float) -> float:
         return TOP + (height - TOP - BOTTOM) * (1 - value)
@@ -111,8 +111,8 @@ def falls(pairs: Sequence[tuple[float, float]], *, title: str, description: str)
     parts.append(_text(right + 4, y(middle[1]) + 4, f"{middle[1]:.2f}", "label"))
     parts.append(_text(inner[0] + 8, y(middle[0]) - 6, f"{middle[0]:.2f}", "label"))
     parts += [
-        _text(inner[0], height - 10, "without", "tick middle"),
-        _text(inner[1], height - 10, "hint", "tick middle"),
+        _text(inner[0], height - 14, "without", "tick middle"),
+        _text(inner[1], height - 14, "with the hint", "tick middle"),
     ]
     return _svg(height, title, description, parts)
 

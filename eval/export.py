@@ -6,6 +6,7 @@ that the same trajectories give the same file. Left out: pages with figures (`ev
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tools.command import InputError
 
 WIDTH, HEIGHT = 100, 32
 KINDS = (".svg", ".html", ".txt", ".cast")
+_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+"""Where an SVG of rich looks for its font: on the network, which a file to send to others must do without."""
 PAUSE = 1.5
 """Seconds between two parts of a cast."""
 
@@ -45,7 +48,7 @@ def _written(parts: Iterable[RenderableType], kind: str, title: str, width: int)
         for part in parts:
             console.print(part)
         if kind == ".svg":
-            yield console.export_svg(title=title, theme=SVG_EXPORT_THEME)
+            yield _FONTS.sub("", console.export_svg(title=title, theme=SVG_EXPORT_THEME))
         else:
             yield console.export_html(theme=DIMMED_MONOKAI, inline_styles=True)
 

@@ -164,5 +164,7 @@ def _trajectories_of(source: Path) -> Path:
     if path.is_file():
         return path
     if (source / "manifest.json").is_file():
-        raise InputError(f"{source} has no trajectories.jsonl yet: its run is still at its first evaluation")
+        first = source / "evaluation" / "before-test.jsonl"
+        so_far = f"; so far there is: python -m eval replay {first}" if first.is_file() else ""
+        raise InputError(f"{source} has no trajectories.jsonl yet: its run is still at its first evaluation{so_far}")
     raise InputError(f"{source} is no run folder: give a folder that python -m distill wrote, or a JSONL file")

@@ -17,6 +17,9 @@ from eval.leaderboard import criticized
 from eval.scored import Scored
 from tools.command import InputError
 
+LEAST_MOVED = 0.1
+"""A hint that takes less probability than this from the error isn't instructive."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -82,7 +85,7 @@ class Instructive:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hinted:
     """What the hints did: the probability of each error of a code without and with its hint, a few corrections to look
-    at, and how many tokens they were."""
+    at, of the most frequent code first, and how many tokens they were."""
 
     pairs: dict[str, list[tuple[float, float]]]
     instructive: Sequence[Instructive]
@@ -100,12 +103,14 @@ class Hinted:
             target_tokens += len(scored.tokens)
             for code, pair in _by_finding(line, scored):
                 pairs.setdefault(code, []).append(pair)
-            if scored.admitted and scored.errors and scored.tokens[0].text and scored.codes:
+            if scored.admitted and scored.choices and scored.errors and scored.codes:
                 at = Instructive(id=str(line["id"]), message_index=int(line["message_index"]), scored=scored)
-                _keep(best.setdefault(scored.codes[0], []), (scored.moved, -number, at), most)
+                moved = scored.decisive.plain - scored.decisive.hinted
+                if moved >= LEAST_MOVED:
+                    _keep(best.setdefault(scored.codes[0], []), (moved, -number, at), most)
         return cls(
             pairs=dict(sorted(pairs.items())),
-            instructive=_in_turn(best, most),
+            instructive=_in_turn([best[code] for code in sorted(best, key=lambda code: -len(pairs[code]))], most),
             hint_tokens=hint_tokens,
             target_tokens=target_tokens,
         )
@@ -136,11 +141,11 @@ def _keep(heap: list[tuple[float, int, Instructive]], entry: tuple[float, int, I
 
 def _says(part: Instructive) -> tuple[str, str]:
     likeliest = max(part.scored.choices, key=lambda choice: choice.hinted or 0, default=None)
-    return part.scored.errors[0].text, likeliest.text if likeliest else ""
+    return part.scored.decisive.text, likeliest.text if likeliest else ""
 
 
-def _in_turn(best: dict[str, list[tuple[float, int, Instructive]]], most: int) -> list[Instructive]:
+def _in_turn(best: Sequence[list[tuple[float, int, Instructive]]], most: int) -> list[Instructive]:
     """The best of each code, then the second best of each, and so on."""
-    ordered = [sorted(heap, reverse=True) for _, heap in sorted(best.items())]
+    ordered = [sorted(heap, reverse=True) for heap in best]
     deepest = max(map(len, ordered), default=0)
     return [column[row][2] for row in range(deepest) for column in ordered if row < len(column)][:most]

@@ -25,6 +25,8 @@ from eval.screen import Ending, Opening, Pair, TurnView
 from tools.command import InputError
 from tools.screen import said
 
+MOST_SAID = 3
+"""Lines of a status; what is longer is cut."""
 LOOK = 0.5
 """Seconds after which a changed size of the terminal is noticed."""
 
@@ -84,24 +86,24 @@ def everything(
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """As much of a player's frame as the terminal has lines for, and its status in the last line."""
+    """As much of a player's frame as the terminal has lines for, and its status in the last ones."""
 
     player: Player
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         player, height = self.player, options.size.height
-        player.page = max(1, height - 1)
+        status = player.status()
+        status.truncate(options.max_width * (MOST_SAID if player.note else 1), overflow="ellipsis")
+        foot = console.render_lines(status, options.reset_height(), pad=True)
+        player.page = max(1, height - len(foot))
         lines = console.render_lines(player.frame(), options.reset_height(), pad=True)
         player.tall = len(lines)
         blank = [Segment(" " * options.max_width)]
         shown = lines[player.top : player.top + player.page]
-        for line in [*shown, *[blank] * (player.page - len(shown))]:
+        for line in [*shown, *[blank] * (player.page - len(shown)), *foot[:-1]]:
             yield from line
             yield Segment.line()
-        status = player.status()
-        status.truncate(options.max_width, overflow="crop", pad=True)
-        status.end = ""
-        yield status
+        yield from foot[-1]
 
 
 def _play(player: Player, console: Console) -> None:

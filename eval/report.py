@@ -13,9 +13,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from critics.finding import content_of
+from critics.finding import Criticized, content_of
 from critics.rates import measure
-from distill.summary import compared
 from distill.table import interval, signed, times
 from eval.charts import Curve, Point, before_after, curves, falls
 from eval.film import Film
@@ -45,8 +44,17 @@ def html(run: Path, *, against: Sequence[Path] = ()) -> str:
     environment = Environment(
         loader=PackageLoader("eval"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"visible": visible, "flat": lambda text: visible(flat(text)), "probability": probability}
-    page: str = environment.get_template("report.html.jinja").render(**sections(record, against))
+    environment.filters |= {
+        "visible": visible,
+        "flat": lambda text: visible(flat(text)),
+        "breakable": _breakable,
+        "probability": probability,
+    }
+    try:
+        shown = sections(record, against)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{run} holds what this hintsight does not write ({error!r}): do the run again") from error
+    page: str = environment.get_template("report.html.jinja").render(**shown)
     return page
 
 
@@ -56,7 +64,7 @@ def sections(record: Record, against: Sequence[Path] = ()) -> dict[str, Any]:
     summary = record.summary if record.summary and "before" in record.summary and "after" in record.summary else None
     figures: Mapping[str, Any] | None = summary
     if figures is None and before:
-        figures = compared(before, after) if after else {"before": measure(before).to_json()}
+        figures = _so_far(before, after)
     hinted = Hinted.of(record, MOST_CORRECTIONS)
     config = record.manifest.get("config") or {}
     return {
@@ -81,6 +89,15 @@ def sections(record: Record, against: Sequence[Path] = ()) -> dict[str, Any]:
     }
 
 
+def _so_far(before: Sequence[Criticized], after: Sequence[Criticized]) -> Mapping[str, Any]:
+    """The figures of a run that has no summary yet."""
+    if not after:
+        return {"before": measure(before).to_json()}
+    from distill.summary import compared  # brings torch
+
+    return compared(before, after)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
     """A figure before and after, as it is read first."""
@@ -98,13 +115,13 @@ def headline(figures: Mapping[str, Any]) -> list[Headline]:
             label="invalid calls per 100",
             before=f"{before['invalid_per_100']['rate']:.1f}",
             after=f"{after['invalid_per_100']['rate']:.1f}",
-            note=f"{times(figures['drop']).plain} times fewer",
+            note="{} times fewer ({})".format(*times(figures["drop"]).plain.split()),
         ),
         Headline(
             label="tasks solved",
             before=f"{before['success']['rate']:.0%}",
             after=f"{after['success']['rate']:.0%}",
-            note=f"{signed(figures['difference']['success'], 100, ' points').plain}",
+            note="{} points ({})".format(*signed(figures["difference"]["success"], 100).plain.split()),
         ),
         Headline(
             label="valid calls per task",
@@ -202,7 +219,7 @@ def _said(point: Point | None) -> str:
     return f"{point.y:.1f}" if point else "0"
 
 
-def _matrix(before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any] | None:
+def _matrix(before: Sequence[Criticized], after: Sequence[Criticized]) -> dict[str, Any] | None:
     """What became of the errors: rows before, columns after, each cell with its count and its share of its row."""
     theirs = {trajectory.id: (trajectory, found) for trajectory, found in after}
     pairs = [(part, theirs[part[0].id]) for part in before if part[0].id in theirs]
@@ -257,8 +274,8 @@ def _cost(record: Record, hinted: Hinted) -> Iterable[tuple[str, str]]:
     yield "rollouts", f"{rollouts:,}"
     if "seconds" in summary:
         yield "time", f"{summary['seconds']:,.0f} s on {record.manifest.get('device', 'an unknown device')}"
-    yield "corrections", f"{sum(part['corrections'] for part in record.rounds):,}"
-    yield "of them admitted", f"{sum(part['admitted'] for part in record.rounds):,}"
+    for label, key in (("corrections", "corrections"), ("of them admitted", "admitted")):
+        yield label, f"{summary.get(key, sum(part[key] for part in record.rounds)):,}"
     yield "steps of the optimizer", f"{sum(part['steps'] for part in record.rounds):,}"
     yield "tokens of hints", f"{hinted.hint_tokens:,}"
     yield "tokens of corrected turns", f"{hinted.target_tokens:,}"
@@ -282,11 +299,16 @@ def _pictures(record: Record, instructive: Sequence[Instructive]) -> list[dict[s
                 "request": content_of(asked[-1]) if asked else "",
                 "hint": scored.hint,
                 "tokens": scored.tokens,
-                "error": scored.errors[0],
+                "error": scored.decisive,
                 "choices": shown_choices(scored.choices),
             }
         )
     return pictures
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow page may break after its underscores."""
+    return Markup("_<wbr>").join(visible(name).split("_"))
 
 
 def _plain(value: Any) -> str:

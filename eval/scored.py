@@ -53,9 +53,9 @@ class Scored:
         return [token for token in self.tokens if token.is_error]
 
     @property
-    def moved(self) -> float:
-        """How much probability the hint takes from the first error token."""
-        return self.errors[0].plain - self.errors[0].hinted if self.errors else 0.0
+    def decisive(self) -> Token:
+        """The error token that the hint takes most from. Raises ValueError where no token is known."""
+        return max(self.errors, key=lambda token: token.plain - token.hinted)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Scored":

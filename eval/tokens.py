@@ -14,7 +14,7 @@ from rich.text import Text
 from eval.scored import Choice, Scored, Token
 from tools.screen import said
 
-STEPS = ((0.1, "black on #ff8787"), (0.5, "black on #ffaf5f"), (0.9, "black on #ffff87"), (1.1, "green"))
+STEPS = ((0.1, "#1c1b1a on #ff8787"), (0.5, "#1c1b1a on #ffaf5f"), (0.9, "#1c1b1a on #ffff87"), (1.1, "green"))
 """The colour of a probability below a bound: the redder, the less the model would have said this."""
 FELL, ROSE, QUIET = "red", "green", "dim"
 MOST_CHOICES, LEAST = 6, 0.005
@@ -33,10 +33,13 @@ class TokenView:
             yield Text("its correction has no probabilities", QUIET)
             return
         if console.color_system and not console.no_color and scored.tokens[0].text:
-            yield Text("as the student sees it ", QUIET) + _legend()
-            yield _strip((token.text, token.plain, token.is_error) for token in scored.tokens)
-            yield Text("as the teacher sees it, with the hint", QUIET)
-            yield _strip((token.text, token.hinted, token.is_error) for token in scored.tokens)
+            grid = Table.grid(padding=(0, 1, 0, 0))
+            grid.add_column(style=QUIET, no_wrap=True)
+            grid.add_column(overflow="fold")
+            grid.add_row("student", _strip((token.text, token.plain, token.is_error) for token in scored.tokens))
+            grid.add_row("teacher", _strip((token.text, token.hinted, token.is_error) for token in scored.tokens))
+            grid.add_row("", _legend())
+            yield grid
         yield _errors(scored)
         choices = shown_choices(scored.choices)
         if choices:
@@ -59,21 +62,21 @@ def flat(text: str) -> str:
 
 def _legend() -> Text:
     labels = ("<0.1", "<0.5", "<0.9", "likely")
-    return Text(" ").join(Text(label, style) for label, (_, style) in zip(labels, STEPS, strict=True))
+    steps = [Text(label, style) for label, (_, style) in zip(labels, STEPS, strict=True)]
+    return Text.assemble(("probability ", QUIET), Text(" ").join(steps))
 
 
 def _strip(parts: Iterable[tuple[str, float, bool]]) -> Text:
     strip = Text()
     for text, value, is_error in parts:
         style = next(style for bound, style in STEPS if value < bound)
-        strip.append_text(said(text, f"{style} bold underline" if is_error else style))
+        strip.append_text(said(flat(text), f"{style} bold underline" if is_error else style))
     return strip
 
 
 def _errors(scored: Scored) -> Text:
-    """The first error token, and the others that the hint moves, with their probability without and with it."""
-    first, *others = scored.errors
-    shown = [first, *(token for token in others if abs(token.plain - token.hinted) >= LEAST)]
+    """The error tokens that the hint moves, with their probability without and with it."""
+    shown = [token for token in scored.errors if token is scored.decisive or abs(token.plain - token.hinted) >= 0.01]
     parts = [_change(token) for token in shown]
     label = "" if any(token.text for token in scored.errors) else "error tokens "
     unlearnt = Text("" if scored.admitted else ", not trained on", "yellow")
@@ -90,11 +93,12 @@ def _change(token: Token) -> Text:
 
 
 def _choices(choices: Sequence[Choice], options: ConsoleOptions) -> Table:
-    bar = BAR if options.max_width >= 60 else 0
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=QUIET)
-    table.add_column("at the error", overflow="fold")
+    wide = options.max_width >= 60
+    bar = BAR if wide else 0
+    table = Table(box=None, padding=(0, 1 + wide, 0, 0), pad_edge=False, header_style=QUIET)
+    table.add_column("at the error" if wide else "token", overflow="fold")
     table.add_column("student", no_wrap=True, min_width=6 + bar)
-    table.add_column("with hint", no_wrap=True, min_width=6 + bar)
+    table.add_column("with hint" if wide else "hint", no_wrap=True, min_width=6 + bar)
     for choice in choices:
         rose = (choice.hinted or 0) > (choice.plain or 0)
         cells = (

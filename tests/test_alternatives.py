@@ -20,7 +20,7 @@ from envs.rollout import rollout
 @pytest.fixture(scope="module")
 def prepared() -> tuple[LocalPolicy, list[Correction]]:
     policy = LocalPolicy.load("tiny")
-    parts = [(part, criticize(part)) for part in rollout(policy, "store-v0", range(12), split="train")]
+    parts = [(part, criticize(part)) for part in rollout(policy, "store-v0", range(8), split="train")]
     student = Learner(policy.model, policy.writer, Update())
     return policy, student.prepare(parts, Random(0))[0]
 
@@ -41,7 +41,7 @@ def test_alternatives_are_the_likeliest_tokens_of_whole_forward_passes(
     for correction in corrections:
         found = correction.alternatives
         assert found is not None
-        assert found.token == correction.error_tokens[0]
+        assert found.token in correction.error_tokens
         sides = (
             (correction.plain_ids, found.token, found.student),
             (
@@ -65,5 +65,5 @@ def test_only_the_first_corrections_of_a_round_get_them(
     monkeypatch.setattr(alternatives, "MOST", 2)
     bare = [replace(part, alternatives=None, pieces=()) for part in corrections]
     shown = with_alternatives(policy.model, policy.model, policy.writer, bare)
-    assert [part.pieces for part in shown] == [part.pieces for part in [*corrections[:2], *bare[2:]]]
+    assert [part.pieces for part in shown] == [part.pieces for part in corrections]
     assert [part.alternatives is not None for part in shown] == [place < 2 for place in range(len(bare))]
