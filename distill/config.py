@@ -12,6 +12,9 @@ HintKind = Literal["real", "placebo", "shuffled"]
 TeacherKind = Literal["frozen", "live", "ema"]
 DivergenceKind = Literal["forward-kl", "reverse-kl", "jensen-shannon"]
 Scope = Literal["error", "from-error", "turn"]
+Spread = Literal["ddp", "fsdp2"]
+Precision = Literal["as-loaded", "bf16"]
+Tracker = Literal["trackio", "tensorboard", "wandb"]
 
 SEEDS_PER_RUN = 1_000_000
 """Seeds of a run's training tasks start at its own seed times this."""
@@ -53,6 +56,29 @@ class Update:
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
         if not (0 <= self.ema_decay < 1 and 0 < self.admit <= 1 and self.anchor >= 0):
             raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 and anchor from 0, came {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """On how many devices, in which precision, and how much of the model is trained."""
+
+    spread: Spread = "ddp"
+    """Under torchrun, 'ddp' keeps the whole model on each device; 'fsdp2' cuts weights, gradients and the optimizer
+    over all."""
+    precision: Precision = "as-loaded"
+    """'bf16' computes in bf16, and keeps the trained weights and the optimizer in fp32; 'as-loaded' is the model's own
+    precision: fp32 on a CPU."""
+    micro_batch: int = 0
+    """Trajectories of a step that a device works on at once; the step's gradients are accumulated. 0 is all."""
+    lora: int = 0
+    """Rank of the LoRA adapter that is trained in place of the model; 0 is none. The checkpoint is an adapter."""
+    lora_alpha: int = 0
+    """LoRA's alpha; 0 is twice the rank."""
+
+    def check(self) -> None:
+        """Raises InputError for a value out of its range."""
+        if self.micro_batch < 0 or self.lora < 0 or self.lora_alpha < 0:
+            raise InputError(f"expected micro batch, lora and lora alpha from 0, came {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +141,8 @@ class Config:
     """Sampling temperature, in training and evaluation."""
     update: Annotated[Update, OmitArgPrefixes] = field(default_factory=Update)
     """The update itself."""
+    scale: Annotated[Scale, OmitArgPrefixes] = field(default_factory=Scale)
+    """What it runs on."""
     band: Band = field(default_factory=Band)
     """The guard."""
 
@@ -132,6 +160,7 @@ class Config:
     def check(self) -> None:
         """Raises InputError for a value out of its range; not at construction, where tyro would make a box of it."""
         self.update.check()
+        self.scale.check()
         self.band.check()
         for name in ("rounds", "rollouts", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:
