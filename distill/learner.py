@@ -28,10 +28,13 @@ from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of
 from distill.divergence import DIVERGENCES
 from distill.prefill import Trunk, hinted_prefill, on_branches, on_trunks
 from distill.ranks import Ranks, micro_batches
+from distill.rendered import with_tokens
+from distill.stale import Ratios, restate
 from distill.state import load_state, save_state
 from distill.student import Student
 from distill.teacher import Teacher
 from envs.context import ContextWriter
+from envs.policies.loading import longest_context
 from tools import INVALID_CALL_CODES
 from tools.command import InputError
 
@@ -62,11 +65,13 @@ class RoundFigures:
 
 
 class Lesson(NamedTuple):
-    """A trajectory to learn from. `teacher_NV` has the teacher's log-probs at the N asked tokens, where they stay."""
+    """A trajectory to learn from. `teacher_NV` has the teacher's log-probs at the N asked tokens, where they stay;
+    `weights` is how much each of them counts where they are stale."""
 
     trunk: Trunk
     corrections: int
     teacher_NV: torch.Tensor
+    weights: tuple[float, ...] = ()
 
 
 class Loss(NamedTuple):
@@ -99,6 +104,11 @@ class Learner:
         self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
         self.micro_batch = scale.micro_batch
         self.ranks = ranks or Ranks(cpu=model.device.type == "cpu")
+        self.ratios: Ratios = {}
+        if scale.spread == "fsdp2" and update.teacher == "ema":
+            raise InputError("an ema teacher is no whole model under fsdp2: choose another teacher, or ddp")
+        if scale.lora and update.refresh:
+            raise InputError("--refresh needs a second model, which --lora does without: leave out one of them")
         self.model = adapted(model, scale)
         self.teacher = Teacher(self.model, update)
         self.student = Student(self.model, scale, self.ranks)
@@ -119,16 +129,28 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.update.learning_rate * share
 
+    def refresh(self) -> None:
+        """A teacher that was frozen becomes what the student is now."""
+        with self.student.whole():
+            self.teacher.refresh(self.model)
+
     def learn(
-        self, criticized: Iterable[Criticized], *, number: int = 0, watch: Watch = lambda step, steps: None
+        self,
+        criticized: Iterable[Criticized],
+        *,
+        number: int = 0,
+        watch: Watch = lambda step, steps: None,
+        ratios: Ratios | None = None,
     ) -> tuple[list[Correction], RoundFigures]:
         """Move the student; gives the corrections with their log-probs, and the round's figures.
 
-        `number` is the round's, `watch` is told of every step. A loss that is no finite number ends the update before
-        its step. Raises InputError where the teacher says no finite number, before the first step.
+        `number` is the round's, `watch` is told of every step, `ratios` say by how much stale tokens count. A loss that
+        is no finite number ends the update before its step. Raises InputError where the teacher says no finite
+        number, before the first step.
         """
         rng = Random(f"learner/{self.seed}/{number}")
         criticized = list(criticized)
+        self.ratios = ratios or {}
         with self.student.whole():
             corrections, lessons, dropped = self.prepare(criticized, rng)
             anchored = self._anchors(criticized) if self.update.anchor else []
@@ -194,7 +216,12 @@ class Learner:
             teacher_TV[[position - correction.target[0] for position in correction.asked(self.update.scope)]]
             for correction, teacher_TV in admitted
         ]
-        return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows))
+        weights = tuple(
+            self.ratios.get(correction.id, {}).get(position, 1.0)
+            for correction in corrections
+            for position in correction.asked(self.update.scope)
+        )
+        return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows), weights)
 
     def _steps(self, lessons: Sequence[Lesson], held: Sequence[Anchor], rng: Random, watch: Watch) -> Iterator[Loss]:
         """Pass over the lessons in random minibatches, each with as many anchors beside it; yields each step's loss."""
@@ -244,7 +271,8 @@ class Learner:
         student_NV, cache = on_trunks(self.model, trunks, keep=self.teacher.live)
         teacher_NV = self._taught(minibatch, cache)
         divergence_N = DIVERGENCES[self.update.divergence](teacher_NV, student_NV)
-        corrected = of_corrections * divergence_N.sum() / sum(lesson.corrections for lesson in minibatch)
+        weight_N = divergence_N.new_tensor([weight for lesson in minibatch for weight in lesson.weights])
+        corrected = of_corrections * (weight_N * divergence_N).sum() / sum(lesson.corrections for lesson in minibatch)
         anchored = of_tokens * moved(self.model, held) if held else corrected.new_zeros(())
         return corrected + self.update.anchor * anchored, (corrected.item(), anchored.item())
 
@@ -258,6 +286,31 @@ class Learner:
             _, cache = on_trunks(self.teacher.model, trunks, keep=True)
         assert cache is not None
         return on_branches(self.teacher.model, trunks, cache)
+
+
+def update(
+    model: Any, tokenizer: Any, criticized: Iterable[Criticized], *, config: Update | None = None, seed: int = 0
+) -> RoundFigures:
+    """One update of `model`, in place, from trajectories and findings of anywhere; gives the figures of what it did.
+
+    `model` is a causal language model of transformers, `tokenizer` its own, with a chat template. A trajectory without
+    turns gets them from its messages; and the model is asked for the log-probs of all turns, whoever said them. What
+    can't be learnt from is dropped, and counted in `dropped` with its reason. For several updates, with guards and
+    evaluations, there is `Learner`, and `distill.run`. Raises InputError for a tokenizer that has no chat template.
+    """
+    stops = getattr(model.generation_config, "eos_token_id", None) if hasattr(model, "generation_config") else None
+    writer = ContextWriter(
+        tokenizer,
+        model_type=model.config.model_type,
+        stop_ids=stops if isinstance(stops, list) else [stops] if stops is not None else [],
+    )
+    rendered, dropped = with_tokens(criticized, writer)
+    learner = Learner(model, writer, config or Update(), seed=seed)
+    with learner.student.whole():
+        restated = restate(model, [trajectory for trajectory, _ in rendered], longest=longest_context(model))
+    again = zip(restated.trajectories, (findings for _, findings in rendered), strict=True)
+    _, figures = learner.learn(again)
+    return replace(figures, dropped={**figures.dropped, **dropped})
 
 
 def _scored(

@@ -123,9 +123,7 @@ class Student:
     def _gathered(self) -> dict[str, torch.Tensor]:
         """All weights, on the main process; tied ones once, as a checkpoint has them."""
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        named = {
-            name.removeprefix("model."): part
-            for name, part in get_model_state_dict(self.passes, options=options).items()
-        }
+        gathered: Any = get_model_state_dict(self.passes, options=options)
+        named = {name.removeprefix("model."): part for name, part in gathered.items()}
         once = {name for name, _ in [*self.model.named_parameters(), *self.model.named_buffers()]}
         return {name: part for name, part in named.items() if name in once}
