@@ -1,5 +1,6 @@
 """LoRA: a small adapter is trained in place of the model."""
 
+import warnings
 from typing import Any
 
 from distill.config import Scale
@@ -28,6 +29,8 @@ def adapted(model: Any, scale: Scale) -> Any:
     if str(getattr(model, "name_or_path", "")) == str(TINY):
         model.name_or_path = model.config._name_or_path = "tiny"
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
+            return get_peft_model(model, config)
     except ValueError as error:
         raise InputError(f"this model can't have a LoRA adapter: {error}") from error
