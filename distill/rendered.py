@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from critics.finding import Criticized, Finding, text_of
+from critics.rules import criticize
+from critics.spans import Span
 from envs import Trajectory, Turn
 from envs.context import ContextWriter
 from tools.command import InputError
@@ -26,8 +28,11 @@ def with_tokens(criticized: Iterable[Criticized], writer: ContextWriter) -> tupl
             continue
         turns = _rendered(trajectory, writer, dropped)
         with_turns = replace(trajectory, turns=tuple(turns), token_exact=False)
-        given.append((with_turns, [_moved(trajectory, with_turns, finding, dropped) for finding in findings]))
-    return given, dropped
+        again = {_same(finding): finding.span for finding in criticize(with_turns)}
+        moved = [_moved(trajectory, with_turns, finding, again.get(_same(finding))) for finding in findings]
+        dropped["rendered: the finding's place is not in the turn's text"] += moved.count(None)
+        given.append((with_turns, [finding for finding in moved if finding]))
+    return given, +dropped
 
 
 def _rendered(trajectory: Trajectory, writer: ContextWriter, dropped: Counter[str]) -> list[Turn]:
@@ -78,18 +83,22 @@ def _said(trajectory: Trajectory, index: int, writer: ContextWriter) -> list[int
     return said[:end]
 
 
-def _moved(bare: Trajectory, rendered: Trajectory, finding: Finding, dropped: Counter[str]) -> Finding:
-    """A finding whose span counts in the raw text; one whose text isn't there keeps it, and will be out of its turn."""
+def _moved(bare: Trajectory, rendered: Trajectory, finding: Finding, again: Span | None) -> Finding | None:
+    """A finding whose span counts in the raw text: `again`, where the rules find the same there, else where its text
+    stands; None where that can't be told."""
     number = rendered.turn_at(finding.message_index)
-    if number is None:
-        return finding
+    if number is None or again:
+        return replace(finding, span=again) if again else finding
     raw, text = rendered.turns[number].raw, text_of(bare, finding)
     start, end = finding.span
-    whole = raw.find(text) if text else -1
-    if whole >= 0:
-        return replace(finding, span=(whole + start, whole + end))
-    if text[start:end] and raw.count(text[start:end]) == 1:
-        place = raw.index(text[start:end])
-        return replace(finding, span=(place, place + end - start))
-    dropped["rendered: the finding's place is not in the turn's text"] += 1
-    return replace(finding, confidence="warning")
+    if text and text in raw:
+        start, end = (raw.index(text) + place for place in finding.span)
+    elif text[start:end] and raw.count(text[start:end]) == 1:
+        start, end = raw.index(text[start:end]), raw.index(text[start:end]) + end - start
+    else:
+        return None
+    return replace(finding, span=(start, end))
+
+
+def _same(finding: Finding) -> tuple[str, int, int | None, str]:
+    return str(finding.code), finding.message_index, finding.call_index, finding.path
