@@ -56,7 +56,9 @@ class Run:
 
     def __init__(self, config: Config, watch: Watch = lambda stage, finished, total, figure: None) -> None:
         config.check()
-        make(config.env).close()
+        env = make(config.env)
+        self.held_out = "held_out" in env.splits
+        env.close()
         model = trainable(config.policy)
         cpu = not torch.cuda.is_available()
         self.ranks = Ranks(cpu=cpu)
@@ -236,13 +238,15 @@ class Run:
 
     def _evaluate(self, when: str) -> dict[str, list[Criticized]]:
         """What the policy as it is now does on held-out tasks and with held-out tools."""
-        splits = ("test", self.config.tasks), ("held_out", self.config.held_out_tasks)
+        splits = ("test", self.config.tasks), ("held_out", self.config.held_out_tasks if self.held_out else 0)
         return {
             split: list(
                 self._act(
                     f"evaluation/{when}-{split}", range(tasks), split, f"evaluate {when}, {split.replace('_', ' ')}"
                 )
             )
+            if tasks
+            else []
             for split, tasks in splits
         }
 
