@@ -40,8 +40,9 @@ def export(asked: Export) -> int:
     (asked.folder / "README.md").write_text(_card(asked.run), encoding="utf-8")
     rows = _rows(asked)
     if find_spec("datasets"):
-        from datasets import Dataset
+        from datasets import Dataset, disable_progress_bars
 
+        disable_progress_bars()
         table = Dataset.from_list(list(rows))
         table.to_parquet(asked.folder / "train.parquet")
         return len(table)

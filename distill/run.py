@@ -174,8 +174,9 @@ class Run:
         rate = self.place["rate"] * (1 - number / self._rounds())
         self.learner.set_rate(rate)
         restated = self._restated(criticized)
+        learnt = list(zip(restated.trajectories, (findings for _, findings in criticized), strict=True))
         corrections, figures = self.learner.learn(
-            zip(restated.trajectories, (findings for _, findings in criticized), strict=True),
+            learnt,
             number=number,
             watch=lambda step, steps: self.watch(f"{stage}, update", step, steps, ""),
             ratios=restated.ratios,
@@ -193,7 +194,7 @@ class Run:
             "round": number,
             **measure(criticized).to_json(),
             **asdict(figures),
-            **asdict(watched(criticized, corrections)),
+            **asdict(watched(learnt, corrections)),
             "stale": restated.gap,
             "learning_rate": self.config.update.learning_rate * rate,
             "guard": measure(now).to_json(),
