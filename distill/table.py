@@ -23,6 +23,10 @@ def _before_after(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     effect = ", ".join(f"{code} {share:.0%}" for code, share in summary["hint_effect"].items())
     yield said(f"errors that at least halve in probability under the hint: {effect or 'there were no corrections'}")
     yield _corrections(summary)
+    if watched := summary.get("watched"):
+        first, last = watched[0], watched[-1]
+        said_of = {"entropy": "entropy, nats a token", "turn_tokens": "tokens a turn", "gap": "the hint's gap, nats"}
+        yield said("; ".join(f"{label}: {first[name]:.2g} to {last[name]:.2g}" for name, label in said_of.items()))
     for round_ in summary["undone"]:
         yield said(f"round {round_['round'] + 1} was undone: {'; '.join(round_['reasons'])}")
 
