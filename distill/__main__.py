@@ -1,6 +1,10 @@
-"""python -m distill --out FOLDER: train away a model's mistakes with its tools, and show by how much."""
+"""python -m distill --out FOLDER: train away a model's mistakes with its tools, and show by how much.
+
+`python -m distill export RUN FOLDER` writes a run's corrections for other trainers.
+"""
 
 import logging
+import os
 import shlex
 import sys
 import time
@@ -40,17 +44,22 @@ class Stages:
 
 
 def main() -> None:
-    """Run the whole loop and print the table."""
+    """Run the whole loop and print the table; under torchrun the first process is the one that prints."""
+    if sys.argv[1:2] == ["export"]:
+        _export(sys.argv[2:])
+        return
     config = tyro.cli(
         Config,
         prog="python -m distill",
-        description=(__doc__ or "").partition(": ")[2],
+        description=(__doc__ or "").partition(": ")[2].partition("\n")[0],
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     from distill.run import Run  # torch, which --help does without
 
     for library in ("transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     console = Console(highlight=False, emoji=False)
     stages = Stages(console)
     running = Run(config, stages)
@@ -72,6 +81,14 @@ def main() -> None:
     console.print(f"run folder: {out}", soft_wrap=True)
     console.print(f"see its errors turn by turn: python -m eval replay {out} --errors", soft_wrap=True)
     console.print(f"this table again: python -m eval {out}", soft_wrap=True)
+
+
+def _export(arguments: list[str]) -> None:
+    from distill.export import Export, export
+
+    asked = tyro.cli(Export, prog="python -m distill export", args=arguments)
+    folder = shlex.quote(str(asked.folder))
+    print(f"{export(asked)} corrections: datasets.load_dataset({folder!r}) reads them")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a run is told: the config behind `python -m distill`, without what carries it out."""
 
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,9 @@ HintKind = Literal["real", "placebo", "shuffled"]
 TeacherKind = Literal["frozen", "live", "ema"]
 DivergenceKind = Literal["forward-kl", "reverse-kl", "jensen-shannon"]
 Scope = Literal["error", "from-error", "turn"]
+Spread = Literal["ddp", "fsdp2"]
+Precision = Literal["as-loaded", "bf16"]
+Tracker = Literal["trackio", "tensorboard", "wandb"]
 
 SEEDS_PER_RUN = 1_000_000
 """Seeds of a run's training tasks start at its own seed times this."""
@@ -33,7 +37,8 @@ class Update:
     scope: Scope = "error"
     """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
     admit: float = 0.3
-    """A correction is trained on if the hint leaves less than this share of its error tokens' probability."""
+    """A correction is trained on if the hint leaves less than this share of its error tokens' probability; 'inf' lets
+    all of them in."""
     anchor: float = 1.0
     """Weight, beside the corrections, of the divergence from the start model (nats a token) on final answers and on
     whether a turn acts or answers; 0 is none."""
@@ -47,13 +52,40 @@ class Update:
     """Gradients of a larger norm are scaled down to it."""
     ema_decay: float = 0.95
     """What an 'ema' teacher keeps of itself at each step."""
+    refresh: bool = False
+    """A frozen teacher becomes the student after each round that its guard lets pass."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
-        if not (0 <= self.ema_decay < 1 and 0 < self.admit <= 1 and self.anchor >= 0):
-            raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 and anchor from 0, came {self}")
+        if not (0 <= self.ema_decay < 1 and (0 < self.admit <= 1 or self.admit == inf) and self.anchor >= 0):
+            raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 (or inf) and anchor from 0, came {self}")
+        if self.refresh and self.teacher != "frozen":
+            raise InputError(f"--refresh is about a frozen teacher: one that is {self.teacher!r} moves by itself")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """On how many devices, in which precision, and how much of the model is trained."""
+
+    spread: Spread = "ddp"
+    """Under torchrun, 'ddp' keeps the whole model on each device; 'fsdp2' cuts weights, gradients and the optimizer
+    over all."""
+    precision: Precision = "as-loaded"
+    """'bf16' computes in bf16, and keeps the trained weights and the optimizer in fp32; 'as-loaded' is the model's own
+    precision: fp32 on a CPU."""
+    micro_batch: int = 0
+    """Trajectories of a step that a device works on at once; the step's gradients are accumulated. 0 is all."""
+    lora: int = 0
+    """Rank of the LoRA adapter that is trained in place of the model; 0 is none. The checkpoint is an adapter."""
+    lora_alpha: int = 0
+    """LoRA's alpha; 0 is twice the rank."""
+
+    def check(self) -> None:
+        """Raises InputError for a value out of its range."""
+        if self.micro_batch < 0 or self.lora < 0 or self.lora_alpha < 0:
+            raise InputError(f"expected micro batch, lora and lora alpha from 0, came {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +93,7 @@ class Band:
     """How far a round may take the model from the start model. A round that leaves the band is undone."""
 
     tasks: int = 32
-    """Training tasks to try after each round; 0 leaves out all but the divergence on final answers."""
+    """Training tasks to try after each round; 0 leaves out all but the divergences."""
     success: float = 0.05
     """Success may not surely (95%) fall by more than this share of the tasks."""
     valid_calls: float = 0.8
@@ -70,13 +102,17 @@ class Band:
     """Malformed calls per 100 may not surely rise by more than this."""
     final_divergence: float = 0.05
     """Divergence from the start model on final answers may not be larger, in nats a token."""
+    clean_divergence: float = 0.05
+    """The same on calls that were right, where no habit of the world's applies."""
+    off: bool = False
+    """No guard: no round is undone, but for a loss that is no finite number."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
         if self.tasks < 0 or not (0 <= self.success <= 1 and 0 <= self.valid_calls <= 1):
             raise InputError(f"expected tasks from 0, success and valid calls from 0 to 1, came {self}")
-        if self.malformed < 0 or self.final_divergence <= 0:
-            raise InputError(f"expected malformed from 0 and final divergence above 0, came {self}")
+        if not (self.malformed >= 0 and self.final_divergence > 0 and self.clean_divergence > 0):
+            raise InputError(f"expected malformed from 0 and divergences above 0, came {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +126,10 @@ class Config:
     dry_run: bool = False
     """Make a round's corrections and say what the hints do, without an update."""
     policy: str = "tiny"
-    """The model to train: 'tiny' (the embedded one) or a Hugging Face model folder."""
+    """The model to train: 'tiny' (the embedded one), a Hugging Face model's folder, or hf: and a folder or hub name."""
+    rollouts_by: str = ""
+    """Another policy makes the training rollouts: 'vllm:PATH' takes the student's weights after each update,
+    'openai:MODEL@BASE_URL' keeps its own (token ids are needed, which vLLM's servers give). The student by itself."""
     env: str = "store-v0"
     """The world to train in."""
     hint: HintKind = "real"
@@ -120,8 +159,12 @@ class Config:
     """Episodes that are sampled side by side."""
     temperature: float = 1.0
     """Sampling temperature, in training and evaluation."""
+    report_to: tuple[Tracker, ...] = ()
+    """Trackers that are told of every round and step."""
     update: Annotated[Update, OmitArgPrefixes] = field(default_factory=Update)
     """The update itself."""
+    scale: Annotated[Scale, OmitArgPrefixes] = field(default_factory=Scale)
+    """What it runs on."""
     band: Band = field(default_factory=Band)
     """The guard."""
 
@@ -139,6 +182,7 @@ class Config:
     def check(self) -> None:
         """Raises InputError for a value out of its range; not at construction, where tyro would make a box of it."""
         self.update.check()
+        self.scale.check()
         self.band.check()
         for name in ("rounds", "rollouts", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:

@@ -20,6 +20,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -48,8 +49,8 @@ class State(NamedTuple):
 class Folder:
     """One run's folder. It is made, or opened again, only when everything about the config is right."""
 
-    def __init__(self, config: Config) -> None:
-        self.path = config.out
+    def __init__(self, config: Config, *, ranks: int = 1, writes: bool = True) -> None:
+        self.path, self.ranks, self.writes = config.out, ranks, writes
         self.manifest = self.path / "manifest.json"
         if config.resume:
             self._check_same(config)
@@ -62,9 +63,16 @@ class Folder:
         if not self.manifest.is_file():
             raise InputError(f"{self.path} holds no run to resume: it has no manifest.json; leave out --resume")
         try:
-            theirs: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))["config"]
+            record = json.loads(self.manifest.read_text(encoding="utf-8"))
+            theirs: dict[str, Any] = record["config"]
+            began: int = record.get("ranks", 1)
         except (ValueError, KeyError) as error:
             raise InputError(f"{self.manifest} can't be read ({error}): choose another folder for --out") from error
+        if began != self.ranks:
+            raise InputError(
+                f"{self.path} holds a run of {began} processes, and this is one of {self.ranks}: go on with "
+                f"torchrun --nproc-per-node (times --nnodes) {began}, or choose another folder"
+            )
         ours, theirs = _flat(recorded(config)), _flat(theirs)
         differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         if differ:
@@ -73,9 +81,11 @@ class Folder:
 
     def open(self, config: Config) -> None:
         """Begin the run's folder; of one that is resumed, take back what was written since its last state."""
+        if not self.writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         if not config.resume:
-            self.write_json("manifest.json", manifest(config))
+            self.write_json("manifest.json", {**manifest(config), "ranks": self.ranks})
         elif not (self.path / "summary.json").is_file():
             self._take_back()
 
@@ -86,13 +96,15 @@ class Folder:
             if self._length(name) > length:
                 os.truncate(self.path / f"{name}.jsonl", length)
 
-    def archive(self, name: str) -> Archive:
-        return Archive(self.path / f"{name}.jsonl")
+    def archive(self, name: str) -> AbstractContextManager[Archive | None]:
+        """The file to append to; none for a process that doesn't write."""
+        return Archive(self.path / f"{name}.jsonl") if self.writes else nullcontext()
 
     def append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-        with self.archive(name) as archive:
-            for record in records:
-                archive.write(record)
+        if self.writes:
+            with Archive(self.path / f"{name}.jsonl") as archive:
+                for record in records:
+                    archive.write(record)
 
     def trajectories(self, name: str) -> list[Trajectory]:
         """What a file of trajectories holds so far."""
@@ -101,6 +113,8 @@ class Folder:
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a file whole or not at all."""
+        if not self.writes:
+            return
         path = self.path / name
         unfinished = path.with_name(f"{name}.unfinished")
         unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -120,12 +134,15 @@ class Folder:
     def new_state(self) -> Path:
         """An empty folder to save a state in. It counts once `keep_state` has been told of it."""
         unfinished = self.path / "state" / "unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        if self.writes:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
         return unfinished
 
     def keep_state(self, number: int, place: Mapping[str, Any]) -> None:
         """The new state is that after `number` rounds; `place` says where the run stands. Older states go."""
+        if not self.writes:
+            return
         unfinished = self.path / "state" / "unfinished"
         lengths = {name: self._length(name) for name in PER_ROUND}
         (unfinished / "place.json").write_text(json.dumps({**place, "lengths": lengths}), encoding="utf-8")
@@ -146,6 +163,8 @@ class Folder:
 
     def drop_states(self) -> None:
         """A finished run needs no state."""
+        if not self.writes:
+            return
         shutil.rmtree(self.path / "state", ignore_errors=True)
 
     def _remove_states(self, other_than: Path) -> None:
@@ -201,4 +220,4 @@ def options(config: Config) -> Iterable[str]:
         if given != defaults[option]:
             yield f"--{option}"
             if given is not True:
-                yield str(given)
+                yield from map(str, given) if isinstance(given, list) else [str(given)]

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import torch
-
 from critics.finding import Criticized, Finding, read_findings
 from critics.rules import criticize
-from distill.prefill import Trunk, plain_prefill
+from distill.rendered import with_tokens
+from distill.stale import restate
 from envs import Trajectory, read_trajectories
 from envs.policies.hf import LocalPolicy
 from tools.command import InputError
@@ -23,8 +22,6 @@ class Given:
 
     def __init__(self, trajectories: Path, findings: Path | None) -> None:
         read = list(read_trajectories(trajectories))
-        if not any(trajectory.turns for trajectory in read):
-            raise InputError(f"{trajectories} has no trajectory with token ids: give rollouts of a local model")
         known = dict(read_findings(findings)) if findings else None
         ids = {trajectory.id for trajectory in read}
         if len(ids) < len(read):
@@ -33,6 +30,14 @@ class Given:
             raise InputError(f"{findings} is about other trajectories: {strangers[0]} is not in {trajectories}")
         self.path = trajectories
         self.criticized: list[Criticized] = [(trajectory, _findings(trajectory, known)) for trajectory in read]
+
+    def render(self, policy: LocalPolicy) -> None:
+        """Make token ids for trajectories that have messages only. Raises InputError where none has any in the end."""
+        self.rendered = sum(not trajectory.turns for trajectory, _ in self.criticized)
+        self.criticized, self.left_out = with_tokens(self.criticized, policy.writer)
+        if not any(trajectory.turns for trajectory, _ in self.criticized):
+            why = "".join(f"; {reason}" for reason in self.left_out)
+            raise InputError(f"{self.path} has no trajectory with an assistant's turn that can be learnt from{why}")
 
     def __len__(self) -> int:
         return len(self.criticized)
@@ -46,32 +51,17 @@ class Given:
         for trajectory, _ in self.criticized:
             if any(id_ >= vocabulary for turn in trajectory.turns for id_ in (*turn.prompt_ids, *turn.token_ids)):
                 raise InputError(f"{trajectory.id} has token ids of another tokenizer: the model knows {vocabulary}")
-        read = [trajectory for trajectory, _ in self.criticized[:LOOKED_AT] if trajectory.turns]
-        trunks = [trunk for trunk in map(_all_turns, read) if len(trunk.ids) <= policy.longest]
-        gaps: list[float] = []
-        for place, logprobs_NV in plain_prefill(policy.model, trunks):
-            trunk = trunks[place]
-            tokens = torch.tensor([trunk.ids[position] for position in trunk.asked], device=logprobs_NV.device)
-            now = logprobs_NV.gather(-1, tokens[:, None])[:, 0].tolist()
-            then = [logprob for turn in read[place].turns for logprob in turn.logprobs]
-            gaps += [abs(a - b) for a, b in zip(now, then, strict=False)]
-        return (
+        read = [trajectory for trajectory, _ in self.criticized if trajectory.turns][:LOOKED_AT]
+        gap = restate(policy.model, read, longest=policy.longest).gap
+        said = (
             f"{self.path} is stale: its trajectories were not sampled by the student as it learns. Their tokens' "
-            f"log-probs differ from the start model's by {sum(gaps) / max(1, len(gaps)):.2g} nats on average; where "
+            f"log-probs differ from the start model's by {gap:.2g} nats on average; where "
             "that is far above 0, the errors in them may not be the student's own"
         )
+        if self.rendered:
+            said += f". {self.rendered} of them have no token ids: theirs are made from their messages"
+        return said + "".join(f"; {count} turns left out: {reason}" for reason, count in self.left_out.items())
 
 
 def _findings(trajectory: Trajectory, known: dict[str, list[Finding]] | None) -> list[Finding]:
     return criticize(trajectory) if known is None else known.get(trajectory.id, [])
-
-
-def _all_turns(trajectory: Trajectory) -> Trunk:
-    """The whole trajectory, asked for at every sampled token."""
-    ids: list[int] = []
-    asked: list[int] = []
-    for turn in trajectory.turns:
-        ids += turn.prompt_ids
-        asked += range(len(ids), len(ids) + len(turn.token_ids))
-        ids += turn.token_ids
-    return Trunk(ids, asked)

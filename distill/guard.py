@@ -104,6 +104,10 @@ def _habits_along(trajectory: Trajectory) -> Iterator[bool]:
 def broken(start: Sequence[Criticized], now: Sequence[Criticized], moved: Divergences, band: Band) -> list[str]:
     """Why a round is undone: each figure that has left its band, in words. `start` and `now` are the same tasks."""
     reasons: list[str] = []
+    if band.off:
+        return reasons
+    if not moved.clean <= band.clean_divergence:
+        reasons.append(f"divergence on right calls is {moved.clean:.3f} nats a token")
     if not moved.final <= band.final_divergence:  # nor if it is no number
         reasons.append(f"divergence on final answers is {moved.final:.3f} nats a token")
     if not now:

@@ -2,13 +2,14 @@
 
 The student is moved to the teacher, who has read the hint, at the error tokens of erroneous turns. It never sees a hint
 itself. Beside it, whether it acts and what it answers in the end are held to the start model (`distill.anchor`).
-`distill.run` does the rollouts and the evaluation around it. Left out: reward beside it, several devices, gradient
-accumulation.
+`distill.run` does the rollouts and the evaluation around it. Under torchrun each rank scores its share of the
+trajectories, and works on its share of each minibatch (`distill.ranks`, `distill.student`).
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, islice
 from math import isfinite, log
 from pathlib import Path
@@ -16,20 +17,26 @@ from random import Random
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
 from transformers.cache_utils import Cache
 
 from critics.finding import CERTAIN, Criticized, Finding
 from critics.gold import leaked
 from critics.hints import HintStyle, joined, placebo
+from distill.adapter import adapted
 from distill.alternatives import with_alternatives
-from distill.anchor import Anchor, anchors, endless, moved
-from distill.config import HintKind, Update
+from distill.anchor import Anchor, anchors, endless, held, moved
+from distill.config import HintKind, Scale, Update
 from distill.correction import Correction, Unbindable, bind, by_trunk, trunk_of
 from distill.divergence import DIVERGENCES
 from distill.prefill import Trunk, hinted_prefill, on_branches, on_trunks
+from distill.ranks import Ranks, micro_batches
+from distill.rendered import with_tokens
+from distill.stale import Ratios, restate
+from distill.state import load_state, save_state
+from distill.student import Student
 from distill.teacher import Teacher
 from envs.context import ContextWriter
+from envs.policies.loading import longest_context
 from tools import INVALID_CALL_CODES, ErrorCode
 from tools.command import InputError
 
@@ -44,8 +51,8 @@ class RoundFigures:
     """What one round did.
 
     `hint_effect` is, by code, the share of errors whose tokens at least halve in probability under the hint; `loss` the
-    mean divergence of a correction (nats) over the round's steps, `anchor_loss` that of a held token. The
-    update ended early where it was not `finite`.
+    mean divergence of a correction (nats) over the round's steps, `anchor_loss` that of a held token, `losses` that of
+    each step's corrections. The update ended early where it was not `finite`.
     """
 
     corrections: int
@@ -56,14 +63,17 @@ class RoundFigures:
     anchor_loss: float
     steps: int
     finite: bool = True
+    losses: tuple[float, ...] = ()
 
 
 class Lesson(NamedTuple):
-    """A trajectory to learn from. `teacher_NV` has the teacher's log-probs at the N asked tokens, where they stay."""
+    """A trajectory to learn from. `teacher_NV` has the teacher's log-probs at the N asked tokens, where they stay;
+    `weights` is how much each of them counts where they are stale."""
 
     trunk: Trunk
     corrections: int
     teacher_NV: torch.Tensor
+    weights: tuple[float, ...] = ()
 
 
 class Loss(NamedTuple):
@@ -91,41 +101,67 @@ class Learner:
         codes: Collection[ErrorCode] = INVALID_CALL_CODES,
         trusted: bool = True,
         seed: int = 0,
+        scale: Scale | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        scale = scale or Scale()
         update.check()
+        scale.check()
         self.writer, self.update, self.hint, self.seed = writer, update, hint, seed
         self.style, self.codes, self.trusted = style, codes, trusted
-        self.teacher = Teacher(model, update)
-        self.accelerator = Accelerator(cpu=model.device.type == "cpu")
-        optimizer = torch.optim.AdamW(model.parameters(), lr=update.learning_rate, betas=BETAS, weight_decay=0.0)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.accelerator.register_for_checkpointing(self.teacher)
+        self.micro_batch = scale.micro_batch
+        self.ranks = ranks or Ranks(cpu=model.device.type == "cpu")
+        self.ratios: Ratios = {}
+        if scale.spread == "fsdp2" and update.teacher == "ema":
+            raise InputError("an ema teacher is no whole model under fsdp2: choose another teacher, or ddp")
+        if scale.lora and update.refresh:
+            raise InputError("--refresh needs a second model, which --lora does without: leave out one of them")
+        self.model = adapted(model, scale)
+        self.teacher = Teacher(self.model, update)
+        self.student = Student(self.model, scale, self.ranks)
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(), lr=update.learning_rate, betas=BETAS, weight_decay=0.0
+        )
 
     def save(self, folder: Path) -> None:
-        """Everything that `load` needs to go on as if nothing had happened."""
-        self.accelerator.save_state(str(folder))
+        """Everything that `load` needs to go on as if nothing had happened; all ranks call it."""
+        save_state(folder, self.student, self.optimizer, self.teacher)
 
     def load(self, folder: Path) -> None:
-        self.accelerator.load_state(str(folder))
+        """Go on from what was saved. Raises InputError where it is of another model."""
+        load_state(folder, self.student, self.optimizer, self.teacher)
 
     def set_rate(self, share: float) -> None:
         """Learn at a share of the configured learning rate from here on."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.update.learning_rate * share
 
+    def refresh(self) -> None:
+        """A teacher that was frozen becomes what the student is now."""
+        with self.student.whole():
+            self.teacher.refresh(self.model)
+
     def learn(
-        self, criticized: Iterable[Criticized], *, number: int = 0, watch: Watch = lambda step, steps: None
+        self,
+        criticized: Iterable[Criticized],
+        *,
+        number: int = 0,
+        watch: Watch = lambda step, steps: None,
+        ratios: Ratios | None = None,
     ) -> tuple[list[Correction], RoundFigures]:
         """Move the student; gives the corrections with their log-probs, and the round's figures.
 
-        `number` is the round's, `watch` is told of every step. A loss that is no finite number ends the update before
-        its step. Raises InputError where the teacher says no finite number, before the first step.
+        `number` is the round's, `watch` is told of every step, `ratios` say by how much stale tokens count. A loss that
+        is no finite number ends the update before its step. Raises InputError where the teacher says no finite
+        number, before the first step.
         """
         rng = Random(f"learner/{self.seed}/{number}")
         criticized = list(criticized)
-        corrections, lessons, dropped = self.prepare(criticized, rng)
-        held = anchors(self.teacher.start, (trajectory for trajectory, _ in criticized)) if self.update.anchor else []
-        losses = list(self._steps(lessons, held, rng, watch))
+        self.ratios = ratios or {}
+        with self.student.whole():
+            corrections, lessons, dropped = self.prepare(criticized, rng)
+            anchored = self._anchors(criticized) if self.update.anchor else []
+        losses = list(self._steps(lessons, anchored, rng, watch))
         finite = [loss for loss in losses if isfinite(loss.corrections + loss.anchors)]
         figures = RoundFigures(
             corrections=len(corrections),
@@ -136,8 +172,13 @@ class Learner:
             anchor_loss=sum(loss.anchors for loss in finite) / max(1, len(finite)),
             steps=len(finite),
             finite=len(finite) == len(losses),
+            losses=tuple(loss.corrections for loss in finite),
         )
         return corrections, figures
+
+    def _anchors(self, criticized: Iterable[Criticized]) -> list[Anchor]:
+        solved = [trajectory for trajectory, _ in criticized if held(trajectory)]
+        return self.ranks.gathered(anchors(self.teacher.start, self.ranks.share(solved)))
 
     def prepare(
         self, criticized: Iterable[Criticized], rng: Random
@@ -147,15 +188,18 @@ class Learner:
         Nothing is updated. Raises InputError where the teacher says no finite number.
         """
         bound, dropped = self._bind(criticized, rng)
-        groups = by_trunk(bound)
+        groups = self.ranks.share(by_trunk(bound))
         trunks = [trunk_of(group, "turn") for group in groups]
-        corrections: list[Correction] = []
-        lessons: list[Lesson] = []
+        found: dict[int, tuple[int, list[Correction], list[Lesson]]] = {}
         for place, teacher_NV in hinted_prefill(self.teacher.model, trunks):
             scored = _scored(groups[place], teacher_NV, least_fall=-log(self.update.admit))
-            corrections += [correction for correction, _ in scored]
-            if admitted := [pair for pair in scored if pair[0].admitted]:
-                lessons.append(self._lesson(admitted))
+            admitted = [pair for pair in scored if pair[0].admitted]
+            lessons = [self._lesson(admitted)] if admitted else []
+            found[place] = len(trunks[place].ids), [correction for correction, _ in scored], lessons
+        # By length, as one process goes through them, so that any number of ranks has the same minibatches.
+        every = sorted(self.ranks.gathered([found[place] for place in sorted(found)]), key=lambda item: item[0])
+        corrections = [correction for _, scored, _ in every for correction in scored]
+        lessons = [lesson for _, _, learnt in every for lesson in learnt]
         if refused := sum(not correction.admitted for correction in corrections):
             dropped["the hint did not lower the error enough"] = refused
         corrections = with_alternatives(self.model, self.teacher.model, self.writer, corrections)
@@ -183,7 +227,12 @@ class Learner:
             teacher_TV[[position - correction.target[0] for position in correction.asked(self.update.scope)]]
             for correction, teacher_TV in admitted
         ]
-        return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows))
+        weights = tuple(
+            self.ratios.get(correction.id, {}).get(position, 1.0)
+            for correction in corrections
+            for position in correction.asked(self.update.scope)
+        )
+        return Lesson(trunk_of(corrections, self.update.scope).cut(), len(corrections), torch.cat(rows), weights)
 
     def _steps(self, lessons: Sequence[Lesson], held: Sequence[Anchor], rng: Random, watch: Watch) -> Iterator[Loss]:
         """Pass over the lessons in random minibatches, each with as many anchors beside it; yields each step's loss."""
@@ -202,21 +251,41 @@ class Learner:
             watch(step, len(minibatches))
 
     def _step(self, minibatch: Sequence[Lesson], held: Sequence[Anchor]) -> Loss:
-        """One step of the optimizer, or none where the loss is no finite number."""
+        """One step of the optimizer, or none where the loss is no finite number.
+
+        A rank works on its share, in micro-batches; each counts for as much as its part of the whole minibatch.
+        """
+        corrections = sum(lesson.corrections for lesson in minibatch)
+        tokens = sum(len(anchor.start_NV) for anchor in held)
+        parts = micro_batches(minibatch, held, self.ranks, self.micro_batch)
+        sums = [0.0, 0.0]
+        for number, (lessons, anchored, counts, anchored_count) in enumerate(parts, 1):
+            of_corrections = counts * sum(lesson.corrections for lesson in lessons) / corrections
+            of_tokens = anchored_count * sum(len(anchor.start_NV) for anchor in anchored) / max(1, tokens)
+            with self.student.gathering(last=number == len(parts)):
+                loss, shown = self.student.loss(partial(self._loss, lessons, anchored, of_corrections, of_tokens))
+                (loss * self.ranks.world).backward()  # the ranks' gradients are averaged
+            sums = [total + part for total, part in zip(sums, shown, strict=True)]
+        corrected, moved_by = self.ranks.summed(sums, self.model.device)
+        if isfinite(corrected + moved_by):
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.update.max_gradient)
+            self.optimizer.step()
+            self.teacher.follow(self.model)
+        self.optimizer.zero_grad()
+        return Loss(corrected, moved_by)
+
+    def _loss(
+        self, minibatch: Sequence[Lesson], held: Sequence[Anchor], of_corrections: float, of_tokens: float
+    ) -> tuple[torch.Tensor, tuple[float, float]]:
+        """The loss of some lessons and anchors, which are those parts of a step's; and its two terms."""
         trunks = [lesson.trunk for lesson in minibatch]
         student_NV, cache = on_trunks(self.model, trunks, keep=self.teacher.live)
         teacher_NV = self._taught(minibatch, cache)
         divergence_N = DIVERGENCES[self.update.divergence](teacher_NV, student_NV)
-        corrected = divergence_N.sum() / sum(lesson.corrections for lesson in minibatch)
-        anchored = moved(self.model, held) if held else corrected.new_zeros(())
-        loss = corrected + self.update.anchor * anchored
-        if torch.isfinite(loss):
-            self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.update.max_gradient)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.teacher.follow(self.model)
-        return Loss(corrected.item(), anchored.item())
+        weight_N = divergence_N.new_tensor([weight for lesson in minibatch for weight in lesson.weights])
+        corrected = of_corrections * (weight_N * divergence_N).sum() / sum(lesson.corrections for lesson in minibatch)
+        anchored = of_tokens * moved(self.model, held) if held else corrected.new_zeros(())
+        return corrected + self.update.anchor * anchored, (corrected.item(), anchored.item())
 
     @torch.no_grad()
     def _taught(self, minibatch: Sequence[Lesson], cache: Cache | None) -> torch.Tensor:
@@ -228,6 +297,31 @@ class Learner:
             _, cache = on_trunks(self.teacher.model, trunks, keep=True)
         assert cache is not None
         return on_branches(self.teacher.model, trunks, cache)
+
+
+def update(
+    model: Any, tokenizer: Any, criticized: Iterable[Criticized], *, config: Update | None = None, seed: int = 0
+) -> RoundFigures:
+    """One update of `model`, in place, from trajectories and findings of anywhere; gives the figures of what it did.
+
+    `model` is a causal language model of transformers, `tokenizer` its own, with a chat template. A trajectory without
+    turns gets them from its messages; and the model is asked for the log-probs of all turns, whoever said them. What
+    can't be learnt from is dropped, and counted in `dropped` with its reason. For several updates, with guards and
+    evaluations, there is `Learner`, and `distill.run`. Raises InputError for a tokenizer that has no chat template.
+    """
+    stops = getattr(model.generation_config, "eos_token_id", None) if hasattr(model, "generation_config") else None
+    writer = ContextWriter(
+        tokenizer,
+        model_type=model.config.model_type,
+        stop_ids=stops if isinstance(stops, list) else [stops] if stops is not None else [],
+    )
+    rendered, dropped = with_tokens(criticized, writer)
+    learner = Learner(model, writer, config or Update(), seed=seed)
+    with learner.student.whole():
+        restated = restate(model, [trajectory for trajectory, _ in rendered], longest=longest_context(model))
+    again = zip(restated.trajectories, (findings for _, findings in rendered), strict=True)
+    _, figures = learner.learn(again)
+    return replace(figures, dropped={**figures.dropped, **dropped})
 
 
 def _scored(

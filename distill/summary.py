@@ -1,6 +1,7 @@
 """What a run says in the end, `summary.json`: figures before and after, and what the method and the guard did."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from math import exp
 from operator import attrgetter, methodcaller
 from statistics import median
@@ -12,6 +13,10 @@ from distill.config import Config
 from distill.correction import Correction
 from distill.guard import Divergences
 from distill.learner import hint_effect
+from distill.watched import Watched
+
+WATCHED = (*(field.name for field in fields(Watched)), "stale")
+"""What is watched in each round's rollouts beside the rates, by its name in `metrics.jsonl`."""
 
 Evaluated = Mapping[str, Sequence[Criticized]]
 """Trajectories with their findings, by split."""
@@ -46,6 +51,7 @@ def summarize(
         "admitted": sum(record["admitted"] for record in rounds),
         "dropped": _summed(record["dropped"] for record in rounds),
         "rounds": len(rounds),
+        "watched": [{name: record[name] for name in WATCHED} for record in rounds],
         "undone": [{"round": record["round"], "reasons": record["undone"]} for record in undone],
     }
 

@@ -23,27 +23,34 @@ def _before_after(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     effect = ", ".join(f"{code} {share:.0%}" for code, share in summary["hint_effect"].items())
     yield said(f"errors that at least halve in probability under the hint: {effect or 'there were no corrections'}")
     yield _corrections(summary)
+    if watched := summary.get("watched"):
+        first, last = watched[0], watched[-1]
+        said_of = {"entropy": "entropy, nats a token", "turn_tokens": "tokens a turn", "gap": "the hint's gap, nats"}
+        yield said("; ".join(f"{label}: {first[name]:.2g} to {last[name]:.2g}" for name, label in said_of.items()))
     for round_ in summary["undone"]:
         yield said(f"round {round_['round'] + 1} was undone: {'; '.join(round_['reasons'])}")
 
 
 def _errors(summary: Mapping[str, Any]) -> Table:
-    held_out = summary["held_out_tools"]
+    parts = [("", summary), ("  held-out tools", summary["held_out_tools"])]
+    parts = [(label, compared) for label, compared in parts if compared["before"]["tasks"]]  # not all worlds have them
     before, after, changes = summary["before"], summary["after"], summary["difference"]
     table = _table("", "before", "after", "difference", "times fewer")
     for code in sorted(changes["codes"], key=lambda code: -float(before["codes"].get(code, {"rate": 0})["rate"])):
         rates = (interval(figures["codes"].get(code)) for figures in (before, after))
         table.add_row(said(code), *rates, signed(changes["codes"][code]))
-    for label, compared in (("invalid calls", summary), ("  held-out tools", held_out)):
+    for label, compared in parts:
         rates = (interval(compared[when]["invalid_per_100"]) for when in ("before", "after"))
         change = signed(compared["difference"]["invalid_per_100"])
-        table.add_row(Text(label, style="bold"), *rates, change, times(compared["drop"]))
-    for label, compared in (("success", summary), ("  held-out tools", held_out)):
+        table.add_row(Text(label or "invalid calls", style="bold"), *rates, change, times(compared["drop"]))
+    for label, compared in parts:
         rates = (interval(compared[when]["success"], 100, "%") for when in ("before", "after"))
-        table.add_row(Text(label, style="bold"), *rates, signed(compared["difference"]["success"], 100, "%"))
-    for label, compared in (("valid calls per task", summary), ("  held-out tools", held_out)):
+        table.add_row(
+            Text(label or "success", style="bold"), *rates, signed(compared["difference"]["success"], 100, "%")
+        )
+    for label, compared in parts:
         valid = (f"{compared[when]['valid_calls_per_task']:.2f}" for when in ("before", "after"))
-        table.add_row(Text(label, style="bold"), *valid)
+        table.add_row(Text(label or "valid calls per task", style="bold"), *valid)
     return table
 
 

@@ -18,7 +18,9 @@ class Teacher:
     def __init__(self, student: Any, update: Update) -> None:
         self.live, self.moves, self.decay = update.teacher == "live", update.teacher != "frozen", update.ema_decay
         self.model = student if self.live else _frozen(student)
-        self.start = (_frozen(student) if self.moves else self.model) if update.anchor else None
+        self.refreshed = update.refresh
+        own = self.moves or self.refreshed
+        self.start = (_frozen(student) if own else self.model) if update.anchor else None
 
     @torch.no_grad()
     def follow(self, student: Any) -> None:
@@ -27,9 +29,13 @@ class Teacher:
             for average, now in zip(self.model.parameters(), student.parameters(), strict=True):
                 average.lerp_(now, 1 - self.decay)
 
+    def refresh(self, student: Any) -> None:
+        """A frozen teacher becomes what the student is now."""
+        self.model.load_state_dict(student.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
-        """What a saved run has to keep of it: an average's weights; the others are found again."""
-        return self.model.state_dict() if self.moves and not self.live else {}
+        """What a saved run has to keep of it: weights that are neither the start model's nor the student's."""
+        return self.model.state_dict() if (self.moves and not self.live) or self.refreshed else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:

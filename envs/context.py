@@ -59,6 +59,12 @@ class ContextWriter:
             ids: list[int] = self.renderer.render_ids(list(messages), tools=tools, add_generation_prompt=True)
         return ids
 
+    def whole(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
+        """A conversation up to its last message, without a generation prompt; raises InputError as `first` does."""
+        with _refusals():
+            ids: list[int] = self.renderer.render_ids(list(messages), tools=tools, add_generation_prompt=False)
+        return ids
+
     def extension(self, prompt_ids: Sequence[int], token_ids: Sequence[int], messages: Sequence[Message]) -> list[int]:
         """`extend` without the word on how the tokens came about."""
         return self.extend(prompt_ids, token_ids, messages)[0]

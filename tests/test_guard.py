@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
-from math import nan
+from math import inf, nan
 
 import pytest
 import torch
@@ -104,16 +104,25 @@ def episodes(success: int, calls: int = 3, malformed: int = 0, tasks: int = 32) 
     ("now", "moved", "said"),
     [
         (episodes(28), STILL, ""),
-        (episodes(30, calls=4), Divergences(clean=0.2, final=0.01), ""),
+        (episodes(30, calls=4), Divergences(clean=0.04, final=0.01), ""),
+        ([], Divergences(clean=0.06, final=0.01), "divergence on right calls is 0.060"),
         (episodes(25), STILL, ""),
         (episodes(18), STILL, "success fell from 88% to 56%"),
         (episodes(28, calls=2), STILL, "valid calls per task fell from 3.00 to 2.00"),
         (episodes(28, calls=4, malformed=20), STILL, "malformed calls rose to 15.6 per 100"),
         ([], Divergences(clean=0.0, final=0.06), "divergence on final answers is 0.060"),
-        ([], Divergences(clean=nan, final=nan), "divergence on final answers is nan"),
+        ([], Divergences(clean=0.0, final=nan), "divergence on final answers is nan"),
     ],
 )
 def test_a_round_is_undone_when_a_figure_leaves_its_band(now: list[Criticized], moved: Divergences, said: str) -> None:
     reasons = broken(episodes(28), now, moved, Band())
     assert len(reasons) == bool(said)
     assert said in "".join(reasons)
+
+
+def test_a_guard_can_be_switched_off() -> None:
+    far = Divergences(clean=1.0, final=1.0)
+    assert len(broken(episodes(28), episodes(5, calls=1), far, Band())) == 4
+    assert broken(episodes(28), episodes(5, calls=1), far, Band(off=True)) == []
+    each_off = Band(success=1.0, valid_calls=0.0, malformed=inf, final_divergence=inf, clean_divergence=inf)
+    assert broken(episodes(28), episodes(5, calls=1, malformed=20), far, each_off) == []

@@ -178,7 +178,7 @@ def test_given_files_that_can_not_be_trained_on_are_refused(run: Path, tmp_path:
     twice.write_text(text + text)
     ours = run / "trajectories.jsonl"
     for trajectories, findings, said in (
-        (bare, None, "no trajectory with token ids"),
+        (bare, None, "no trajectory with an assistant's turn"),
         (ours, other, "about other trajectories: theirs"),
         (twice, None, "twice"),
         (None, other, "needs --trajectories"),
