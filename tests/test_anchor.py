@@ -13,6 +13,7 @@ from critics import Criticized, criticize
 from distill.anchor import anchors, endless, held, moved
 from distill.config import Update
 from distill.learner import Learner
+from distill.teacher import Reader
 from envs import calls_of
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
@@ -56,7 +57,7 @@ def test_an_unsolved_trajectory_holds_nothing(criticized: list[Criticized]) -> N
 
 
 def test_the_start_model_has_not_moved_and_another_has(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
     assert moved(policy.model, found[:4]).item() == pytest.approx(0, abs=1e-5)
     other = shifted(policy.model)
     distance = moved(other, found[:4])
@@ -74,14 +75,14 @@ def shifted(model: Any) -> Any:
 
 
 def test_anchors_come_again_and_none_is_left_out(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
     drawn = list(islice(endless(found, Random(0)), 2 * len(found)))
     assert sorted(map(id, drawn)) == sorted([*map(id, found)] * 2)
     assert list(endless([], Random(0))) == []
 
 
 def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
 
     def after(weight: float) -> float:
         student = Learner(deepcopy(policy.model), policy.writer, Update(anchor=weight, learning_rate=1e-3, epochs=2))
@@ -97,6 +98,6 @@ def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, cri
 def test_the_start_model_stays_what_it_was(policy: LocalPolicy, criticized: list[Criticized], teacher: Any) -> None:
     student = Learner(deepcopy(policy.model), policy.writer, Update(teacher=teacher))
     student.learn(criticized[:8])
-    for was, is_ in zip(policy.model.parameters(), student.teacher.start.parameters(), strict=True):
+    for was, is_ in zip(policy.model.parameters(), student.teacher.start.model.parameters(), strict=True):
         assert torch.equal(was, is_)
     assert Learner(deepcopy(policy.model), policy.writer, Update(teacher=teacher, anchor=0)).teacher.start is None
