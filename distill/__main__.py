@@ -40,7 +40,12 @@ class Stages:
 
 
 def main() -> None:
-    """Run the whole loop and print the table."""
+    """Run the whole loop and print the table; or, called with `bench`, measure what corrections cost."""
+    if sys.argv[1:2] == ["bench"]:
+        from distill.bench import main as bench
+
+        bench(sys.argv[2:])
+        return
     config = tyro.cli(
         Config,
         prog="python -m distill",
