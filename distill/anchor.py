@@ -19,11 +19,10 @@ from envs import Trajectory, calls_of
 
 
 class Anchor(NamedTuple):
-    """A trajectory, and the start model's hidden states at the N tokens of it that are held, with its head."""
+    """A trajectory, and the start model's hidden states at the N tokens of it that are held."""
 
     trunk: Trunk
     start_ND: torch.Tensor
-    head: Head
 
 
 def anchors(start: Reader, trajectories: Iterable[Trajectory]) -> list[Anchor]:
@@ -31,7 +30,7 @@ def anchors(start: Reader, trajectories: Iterable[Trajectory]) -> list[Anchor]:
     trunks = [trunk for trajectory in trajectories if (trunk := held(trajectory))]
     with start.reading():
         said = dict(plain_hidden(start.model, trunks))
-    return [Anchor(trunk, said[place], start.head) for place, trunk in enumerate(trunks)]
+    return [Anchor(trunk, said[place]) for place, trunk in enumerate(trunks)]
 
 
 def held(trajectory: Trajectory) -> Trunk | None:
@@ -54,8 +53,8 @@ def endless(found: Sequence[Anchor], rng: Random) -> Iterator[Anchor]:
         yield from rng.sample(found, len(found))
 
 
-def moved(model: Any, minibatch: Sequence[Anchor]) -> torch.Tensor:
+def moved(model: Any, start: Head, minibatch: Sequence[Anchor]) -> torch.Tensor:
     """KL(start || model) in nats a token, a scalar, over the minibatch's held tokens. The gradient is the model's."""
     now_ND, _ = on_trunks(model, [anchor.trunk for anchor in minibatch])
     start_ND = torch.cat([anchor.start_ND for anchor in minibatch])
-    return divergences(forward_kl, minibatch[0].head, start_ND, Head(model), now_ND).mean()
+    return divergences(forward_kl, start, start_ND, Head(model), now_ND).mean()

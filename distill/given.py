@@ -6,9 +6,7 @@ import torch
 
 from critics.finding import Criticized, Finding, read_findings
 from critics.rules import criticize
-from distill.correction import sampled_trunk
-from distill.head import Head
-from distill.prefill import plain_hidden
+from distill.prefill import Trunk, plain_prefill
 from envs import Trajectory, read_trajectories
 from envs.policies.hf import LocalPolicy
 from tools.command import InputError
@@ -49,13 +47,12 @@ class Given:
             if any(id_ >= vocabulary for turn in trajectory.turns for id_ in (*turn.prompt_ids, *turn.token_ids)):
                 raise InputError(f"{trajectory.id} has token ids of another tokenizer: the model knows {vocabulary}")
         read = [trajectory for trajectory, _ in self.criticized[:LOOKED_AT] if trajectory.turns]
-        trunks = [trunk for trunk in map(sampled_trunk, read) if len(trunk.ids) <= policy.longest]
+        trunks = [trunk for trunk in map(_all_turns, read) if len(trunk.ids) <= policy.longest]
         gaps: list[float] = []
-        for place, hidden_ND in plain_hidden(policy.model, trunks):
+        for place, logprobs_NV in plain_prefill(policy.model, trunks):
             trunk = trunks[place]
-            tokens = torch.tensor([trunk.ids[position] for position in trunk.asked], device=hidden_ND.device)
-            with torch.no_grad():
-                now = Head(policy.model).token_logprobs(hidden_ND, tokens).tolist()
+            tokens = torch.tensor([trunk.ids[position] for position in trunk.asked], device=logprobs_NV.device)
+            now = logprobs_NV.gather(-1, tokens[:, None])[:, 0].tolist()
             then = [logprob for turn in read[place].turns for logprob in turn.logprobs]
             gaps += [abs(a - b) for a, b in zip(now, then, strict=False)]
         return (
@@ -67,3 +64,14 @@ class Given:
 
 def _findings(trajectory: Trajectory, known: dict[str, list[Finding]] | None) -> list[Finding]:
     return criticize(trajectory) if known is None else known.get(trajectory.id, [])
+
+
+def _all_turns(trajectory: Trajectory) -> Trunk:
+    """The whole trajectory, asked for at every sampled token."""
+    ids: list[int] = []
+    asked: list[int] = []
+    for turn in trajectory.turns:
+        ids += turn.prompt_ids
+        asked += range(len(ids), len(ids) + len(turn.token_ids))
+        ids += turn.token_ids
+    return Trunk(ids, asked)

@@ -59,34 +59,44 @@ class Objective:
         rewarded = max(1, sum(lesson.sampled is not None for lesson in minibatch))
         trunks = [lesson.trunk for lesson in minibatch]
         for places in batched(trunks, 1 if self.update.detach else self.update.pass_tokens):
-            corrected, reward = self._losses([minibatch[place] for place in places])
-            yield {"corrections": corrected / corrections, "reward": reward / rewarded}
+            divergence_N, reward = self.of_lessons([minibatch[place] for place in places])
+            yield {"corrections": divergence_N.sum() / corrections, "reward": reward / rewarded}
         total = sum(len(anchor.trunk.asked) for anchor in held)
         for places in batched([anchor.trunk for anchor in held], self.update.pass_tokens):
             some = [held[place] for place in places]
             share = sum(len(anchor.trunk.asked) for anchor in some) / total
-            yield {"anchors": moved(self.student, some) * share}
+            yield {"anchors": self.of_anchors(some) * share}
 
-    def _losses(self, lessons: Sequence[Lesson]) -> tuple[torch.Tensor, torch.Tensor]:
-        """One pass: the divergence of all its targets, and the reward's loss of all its trajectories."""
+    def of_anchors(self, held: Sequence[Anchor]) -> torch.Tensor:
+        """One pass: the divergence from the start model, nats a token."""
+        assert self.teacher.start is not None
+        return moved(self.student, self.teacher.start.head, held)
+
+    def of_lessons(self, lessons: Sequence[Lesson]) -> tuple[torch.Tensor, torch.Tensor]:
+        """One pass: the divergence at each of its N targets, [N], and the reward's loss of all its trajectories."""
         trunks, live = [lesson.trunk for lesson in lessons], self.teacher.live
         if self.update.detach:
-            hidden_ND, keys = on_detached(self.student, trunks[0], keep=live)
+            (trunk,) = trunks
+            hidden_ND, keys = on_detached(self.student, trunk, keep=live)
         else:
             hidden_ND, keys = on_trunks(self.student, trunks, keep=live)
         parts = hidden_ND.split([size for lesson in lessons for size in lesson.sizes])
+        targets_ND, sampled_SD = torch.cat(parts[0::2]), torch.cat(parts[1::2])
         head = Head(self.student)
-        divergence = DIVERGENCES[self.update.divergence]
-        taught = divergences(divergence, self.teacher.head, self._taught(lessons, keys), head, torch.cat(parts[0::2]))
-        return taught.sum(), self._reward(lessons, head, torch.cat(parts[1::2]))
+        reward = self._reward(lessons, head, sampled_SD)
+        if not len(targets_ND):
+            return targets_ND.sum(-1), reward
+        of = DIVERGENCES[self.update.divergence]
+        return divergences(of, self.teacher.head, self._taught(lessons, keys), head, targets_ND), reward
 
     @torch.no_grad()
     def _taught(self, lessons: Sequence[Lesson], keys: Keys | None) -> torch.Tensor:
         """The teacher's hidden states at the targets; a live teacher's branches leave the student's own `keys`."""
         if not self.teacher.moves:
             return torch.cat([lesson.teacher_ND for lesson in lessons if lesson.teacher_ND is not None])
-        trunks = [lesson.trunk._replace(asked=()) for lesson in lessons]
-        if keys is None and not self.teacher.live:
+        trunks = [lesson.trunk for lesson in lessons]
+        if not self.teacher.live:
+            trunks = [trunk._replace(asked=()).cut() for trunk in trunks if trunk.branches]
             _, keys = on_trunks(self.teacher.model, trunks, keep=True)
         return on_branches(self.teacher.model, trunks, keys, tokens=self.update.pass_tokens)
 

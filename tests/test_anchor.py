@@ -12,6 +12,7 @@ import torch
 from critics import Criticized, criticize
 from distill.anchor import anchors, endless, held, moved
 from distill.config import Update
+from distill.head import Head
 from distill.learner import Learner
 from distill.teacher import Reader
 from envs import calls_of
@@ -58,9 +59,9 @@ def test_an_unsolved_trajectory_holds_nothing(criticized: list[Criticized]) -> N
 
 def test_the_start_model_has_not_moved_and_another_has(policy: LocalPolicy, criticized: list[Criticized]) -> None:
     found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
-    assert moved(policy.model, found[:4]).item() == pytest.approx(0, abs=1e-5)
+    assert moved(policy.model, Head(policy.model), found[:4]).item() == pytest.approx(0, abs=1e-5)
     other = shifted(policy.model)
-    distance = moved(other, found[:4])
+    distance = moved(other, Head(policy.model), found[:4])
     assert distance.item() > 0.001
     distance.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in other.parameters())
@@ -89,7 +90,7 @@ def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, cri
         _, figures = student.learn(criticized)
         assert (figures.anchor_loss > 0) == (weight > 0)
         with torch.no_grad():
-            return moved(student.model, found).item()
+            return moved(student.model, Head(policy.model), found).item()
 
     assert after(1.0) < 0.5 * after(0.0)
 
