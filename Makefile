@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint tiny clean
+.PHONY: help install demo test slow lint tiny bench-gpu clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with hintsight and its development tools in it; quick when nothing changed
 
@@ -38,6 +38,11 @@ lint: install ## ruff and mypy
 
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
+
+# For one GPU of 80 GiB or more; `BENCH="--attention flash_attention_2"` hands options on.
+bench-gpu: ## what corrections cost beside a plain update, on a GPU: as a table, and as bench-gpu.json
+	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(BENCH)
+	$(PYTHON) -m distill.bench --model random:600M --tokens 4096,20480 --errors 1,3,8 --json $(BENCH) > bench-gpu.json
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

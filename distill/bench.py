@@ -53,17 +53,18 @@ def bench(options: argparse.Namespace) -> Iterator[Row]:
         print(f"every hinted context is read whole, since {reason}", file=sys.stderr)
     for tokens, errors in product(options.tokens, options.errors):
         trunk = trajectory(model, tokens, errors, options)
-        found = measured(ways(model, trunk), options.repeats)
-        plain = median(found[PLAIN].seconds)
+        chosen = {name: way for name, way in ways(model, trunk).items() if options.only in name}
+        found = measured(chosen, options.repeats)
+        plain = median(found[PLAIN].seconds) if PLAIN in found else None
         for method, one in found.items():
             row = {
                 "method": method,
                 "tokens": tokens,
                 "errors": errors,
                 "seconds": median(one.seconds),
-                "relative": median(one.seconds) / plain,
+                "relative": median(one.seconds) / plain if plain else None,
                 "peak_bytes": one.peak,
-                "max_abs_diff": one.said.apart(found[NAIVE].said),
+                "max_abs_diff": one.said.apart(found[NAIVE].said) if NAIVE in found else None,
             }
             yield {**row, "gradient_cosine": gradient_cosine(model, trunk)} if method == DETACHED else row
 
@@ -77,19 +78,26 @@ class Timed(NamedTuple):
 
 
 def measured(named: Mapping[str, Way], repeats: int) -> dict[str, Timed]:
-    """Every way once for its memory and what it says, then all of them in turn for their time."""
+    """Every way once for its memory and what it says, then all of them in turn for their time.
+
+    A way that the device has no memory for is left out, and said to be.
+    """
     found: dict[str, Timed] = {}
     for name, way in named.items():
         room = Room()
-        said = way()
+        try:
+            said = way()
+        except torch.OutOfMemoryError:
+            print(f"out of memory: {name}", file=sys.stderr)
+            continue
         found[name] = Timed(said, room.peak(), [])
     for _ in range(repeats):
-        for name, way in named.items():
+        for name, timed in found.items():
             _wait()
             began = time.perf_counter()
-            way()
+            named[name]()
             _wait()
-            found[name].seconds.append(time.perf_counter() - began)
+            timed.seconds.append(time.perf_counter() - began)
     return found
 
 
@@ -139,7 +147,8 @@ def load(options: argparse.Namespace) -> Any:
     torch.manual_seed(0)
     if options.model.startswith("random:"):
         longest = 2 * max(options.tokens)
-        config = transformers.Qwen3Config(**sizes(parameters(options.model)), max_position_embeddings=longest)
+        shape = sizes(parameters(options.model), options.vocabulary)
+        config = transformers.Qwen3Config(**shape, max_position_embeddings=longest)
         model = transformers.AutoModelForCausalLM.from_config(config, **settings)
     else:
         model = transformers.AutoModelForCausalLM.from_pretrained(options.model, **settings)
@@ -156,9 +165,9 @@ def parameters(name: str) -> int:
     return int(float(size[:-1]) * units[size[-1].upper()])
 
 
-def sizes(wanted: int) -> dict[str, int]:
+def sizes(wanted: int, vocabulary: int = 0) -> dict[str, Any]:
     """A Qwen3 of about so many parameters: as deep as its width over 64, its vocabulary large where it is."""
-    vocabulary = 151_936 if wanted >= 300_000_000 else 4_096
+    vocabulary = vocabulary or (151_936 if wanted >= 300_000_000 else 4_096)
 
     def counted(width: int) -> int:
         return vocabulary * width + 12 * (width // 64) * width**2
@@ -201,12 +210,14 @@ def table(rows: Sequence[Row]) -> str:
         for row in some:
             peak = "?" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
             apart = "" if row["max_abs_diff"] is None else f"{row['max_abs_diff']:.1e}"
-            line = f"{row['method']:44}{row['seconds']:>9.3f}{row['relative']:>10.3f}{peak:>10}{apart:>12}"
+            relative = "" if row["relative"] is None else f"{row['relative']:.3f}"
+            line = f"{row['method']:44}{row['seconds']:>9.3f}{relative:>10}{peak:>10}{apart:>12}".rstrip()
             cosine = row.get("gradient_cosine")
             lines.append(line if cosine is None else f"{line}  gradient cosine {cosine:.3f}")
         of = {row["method"]: row["seconds"] for row in some}
-        cheaper = of[TEACHER_NAIVE] / of[TEACHER_REUSED]
-        lines.append(f"the teacher alone, its trunk reused, is {cheaper:.1f} times cheaper than naive")
+        if TEACHER_NAIVE in of and TEACHER_REUSED in of:
+            cheaper = of[TEACHER_NAIVE] / of[TEACHER_REUSED]
+            lines.append(f"the teacher alone, its trunk reused, is {cheaper:.1f} times cheaper than naive")
     return "\n".join(lines)
 
 
@@ -234,6 +245,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--errors", type=_numbers, default=[1, 3, 8], help="erroneous turns in it, some of them")
     made.add_argument("--hint-tokens", type=int, default=60, help="tokens of a hint with its message")
     made.add_argument("--turn-tokens", type=int, default=300, help="tokens of an erroneous turn")
+    made.add_argument("--vocabulary", type=int, default=0, help="of a random model; else by its size")
+    made.add_argument("--only", default="", help="the ways that have this in their names")
     made.add_argument("--dtype", choices=DTYPES, default="bf16" if on_gpu else "fp32")
     made.add_argument("--device", default="cuda" if on_gpu else "cpu")
     made.add_argument("--attention", default="", help="the trunk's, as transformers names them; else the model's own")

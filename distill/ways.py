@@ -5,6 +5,7 @@ teacher are one model here, also where the teacher is called frozen: what it cos
 loss stays in the model until the next one's.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ def gradient_cosine(model: Any, trunk: Trunk) -> float:
         sum(float((a.double() * b.double()).sum()) for a, b in zip(one, other, strict=True))
         for one, other in ((found[0], found[1]), (found[0], found[0]), (found[1], found[1]))
     ]
-    return dots[0] / (dots[1] * dots[2]) ** 0.5
+    return dots[0] / math.sqrt(dots[1] * dots[2])
 
 
 def _plain(model: Any, trunk: Trunk) -> Said:

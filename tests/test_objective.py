@@ -146,10 +146,12 @@ def test_a_rewarded_trajectory_that_can_not_be_learnt_is_dropped_and_counted(
     assert dropped == {"reward: the token ids do not decode to the turn's text": 1}
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks in an old way
 def test_a_frozen_teacher_of_an_adapter_is_the_model_without_it_and_no_copy(
     policy: LocalPolicy, criticized: list[Criticized]
 ) -> None:
     peft = pytest.importorskip("peft")
+    criticized = criticized[:4]
     torch.manual_seed(0)
     base = deepcopy(policy.model)
     base.name_or_path = ""
