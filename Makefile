@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install demo test slow lint tiny bench-gpu clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with hintsight and its development tools in it; quick when nothing changed
 
@@ -39,10 +39,10 @@ lint: install ## ruff and mypy
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
 
-# For one GPU of 80 GiB or more; `BENCH="--attention flash_attention_2"` hands options on.
-bench-gpu: ## what corrections cost beside a plain update, on a GPU: as a table, and as bench-gpu.json
-	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(BENCH)
-	$(PYTHON) -m distill.bench --model random:600M --tokens 4096,20480 --errors 1,3,8 --json $(BENCH) > bench-gpu.json
+# Needs torch and transformers only: `make bench-gpu PYTHON=python ARGS="--attention flash_attention_2"` on any GPU box.
+bench-gpu: ## what corrections cost beside a plain update, on one GPU of 80 GiB or more
+	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(ARGS)
+	$(PYTHON) -m distill.bench --model random:600M --tokens 4096,20480 --errors 1,3 $(ARGS)
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

@@ -53,7 +53,8 @@ def bench(options: argparse.Namespace) -> Iterator[Row]:
         print(f"every hinted context is read whole, since {reason}", file=sys.stderr)
     for tokens, errors in product(options.tokens, options.errors):
         trunk = trajectory(model, tokens, errors, options)
-        chosen = {name: way for name, way in ways(model, trunk).items() if options.only in name}
+        every = ways(model, trunk)
+        chosen = {name: every[name] for name in every if any(part in name for part in options.only.split(","))}
         found = measured(chosen, options.repeats)
         plain = median(found[PLAIN].seconds) if PLAIN in found else None
         for method, one in found.items():
@@ -246,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--hint-tokens", type=int, default=60, help="tokens of a hint with its message")
     made.add_argument("--turn-tokens", type=int, default=300, help="tokens of an erroneous turn")
     made.add_argument("--vocabulary", type=int, default=0, help="of a random model; else by its size")
-    made.add_argument("--only", default="", help="the ways that have this in their names")
+    made.add_argument("--only", default="", help="the ways that have this, or one of these, in their names")
     made.add_argument("--dtype", choices=DTYPES, default="bf16" if on_gpu else "fp32")
     made.add_argument("--device", default="cuda" if on_gpu else "cpu")
     made.add_argument("--attention", default="", help="the trunk's, as transformers names them; else the model's own")

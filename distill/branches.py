@@ -72,13 +72,13 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers' layers call: [1, H, W, D] of queries to [1, W, H, D] of outputs."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    plain = Plain(scale, sliding_window, softcap)
+    layer = Layer(scale, sliding_window, softcap)
     query_HWD, groups = query[0], query.shape[1] // key.shape[1]
     trunk_key, trunk_value = branches.keys[module.layer_idx]
     if expand := getattr(module, "expand_kv", None):  # latent attention keeps its keys and values compressed
         trunk_key, trunk_value = expand(trunk_key, trunk_value)
     stages = [
-        plain.trunk(
+        layer.trunk(
             query_HWD[:, leaf.first : leaf.first + leaf.length],
             trunk_key[leaf.row, :, : leaf.start],
             trunk_value[leaf.row, :, : leaf.start],
@@ -86,7 +86,7 @@ def attend(
         for leaf in branches.leaves
     ]
     above_HWD, above_HW = (torch.cat(parts, 1) for parts in zip(*stages, strict=True))
-    own = plain.own(
+    own = layer.own(
         branches.padded(query_HWD),
         branches.padded(key[0]).repeat_interleave(groups, 1),
         branches.padded(value[0]).repeat_interleave(groups, 1),
@@ -102,7 +102,7 @@ def attend(
     return merged_HWD.to(query.dtype).transpose(0, 1)[None], None
 
 
-class Plain(NamedTuple):
+class Layer(NamedTuple):
     """The two stages of one layer; each gives outputs, and the log-sum-exp of the scores that they are weighted by."""
 
     scale: float

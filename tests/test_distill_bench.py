@@ -60,7 +60,7 @@ def test_all_ways_agree_with_the_naive_one(rows: list[dict[str, Any]]) -> None:
 
 
 def test_some_ways_may_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    main([*SMALL, "--only", "loss alone", "--vocabulary", "1000", "--repeats", "1"])
+    main([*SMALL, "--only", "chunks,whole", "--vocabulary", "1000", "--repeats", "1"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("loss alone")]
     assert len(lines) == 2
 
