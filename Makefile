@@ -9,7 +9,7 @@ VLLM_STAMP := .venv-vllm/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures test slow test-vllm lint tiny clean
+.PHONY: help install demo pictures test slow test-vllm lint tiny bench-gpu clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ lint: install ## ruff and mypy
 
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
+
+# Needs torch and transformers only: `make bench-gpu PYTHON=python ARGS="--attention flash_attention_2"` on any GPU box.
+bench-gpu: ## what corrections cost beside a plain update, on one GPU of 80 GiB or more
+	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(ARGS)
+	$(PYTHON) -m distill.bench --model random:600M --tokens 4096,20480 --errors 1,3 $(ARGS)
 
 clean: ## remove .venv, .venv-vllm and caches; runs/ stays
 	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

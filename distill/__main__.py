@@ -44,7 +44,15 @@ class Stages:
 
 
 def main() -> None:
-    """Run the whole loop and print the table; under torchrun the first process is the one that prints."""
+    """Run the whole loop and print the table; under torchrun the first process is the one that prints.
+
+    Called with `bench`, measure what corrections cost; with `export`, write them for other trainers.
+    """
+    if sys.argv[1:2] == ["bench"]:
+        from distill.bench import main as bench
+
+        bench(sys.argv[2:])
+        return
     if sys.argv[1:2] == ["export"]:
         _export(sys.argv[2:])
         return

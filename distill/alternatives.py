@@ -12,6 +12,7 @@ from typing import Any
 
 from distill.correction import Alternative, Alternatives, Correction, token_ends
 from distill.prefill import Trunk, plain_prefill
+from distill.teacher import Reader
 from envs.context import ContextWriter
 
 MOST = 32
@@ -19,7 +20,7 @@ TOP = 5
 
 
 def with_alternatives(
-    student: Any, teacher: Any, writer: ContextWriter, corrections: Sequence[Correction]
+    student: Any, teacher: Reader, writer: ContextWriter, corrections: Sequence[Correction]
 ) -> list[Correction]:
     """The corrections with their target in pieces, the first ones with alternatives.
 
@@ -31,7 +32,9 @@ def with_alternatives(
     places = list(zip(shown, asked, strict=True))
     plain = [Trunk(part.plain_ids, [token]) for part, token in places]
     hinted = [Trunk(part.hinted_ids, [token + part.shift]) for part, token in places]
-    sides = zip(places, _likeliest(student, plain, writer), _likeliest(teacher, hinted, writer), strict=True)
+    with teacher.reading():
+        by_teacher = _likeliest(teacher.model, hinted, writer)
+    sides = zip(places, _likeliest(student, plain, writer), by_teacher, strict=True)
     found = [
         Alternatives(token=token, student=of_student, teacher=of_teacher)
         for (_, token), of_student, of_teacher in sides

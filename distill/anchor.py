@@ -12,21 +12,24 @@ from typing import Any, NamedTuple
 import torch
 
 from distill.divergence import forward_kl
-from distill.prefill import Trunk, on_trunks, plain_prefill
+from distill.head import Head, divergences
+from distill.prefill import Trunk, on_trunks, plain_hidden
+from distill.teacher import Reader
 from envs import Trajectory, calls_of
 
 
 class Anchor(NamedTuple):
-    """A trajectory, and the start model's log-probs at the N tokens of it that are held."""
+    """A trajectory, and the start model's hidden states at the N tokens of it that are held."""
 
     trunk: Trunk
-    start_NV: torch.Tensor
+    start_ND: torch.Tensor
 
 
-def anchors(start: Any, trajectories: Iterable[Trajectory]) -> list[Anchor]:
+def anchors(start: Reader, trajectories: Iterable[Trajectory]) -> list[Anchor]:
     """The anchors in some trajectories, with what the model `start` says there."""
     trunks = [trunk for trajectory in trajectories if (trunk := held(trajectory))]
-    said = dict(plain_prefill(start, trunks))
+    with start.reading():
+        said = dict(plain_hidden(start.model, trunks))
     return [Anchor(trunk, said[place]) for place, trunk in enumerate(trunks)]
 
 
@@ -50,7 +53,8 @@ def endless(found: Sequence[Anchor], rng: Random) -> Iterator[Anchor]:
         yield from rng.sample(found, len(found))
 
 
-def moved(model: Any, minibatch: Sequence[Anchor]) -> torch.Tensor:
+def moved(model: Any, start: Head, minibatch: Sequence[Anchor]) -> torch.Tensor:
     """KL(start || model) in nats a token, a scalar, over the minibatch's held tokens. The gradient is the model's."""
-    now_NV, _ = on_trunks(model, [anchor.trunk for anchor in minibatch])
-    return forward_kl(torch.cat([anchor.start_NV for anchor in minibatch]), now_NV).mean()
+    now_ND, _ = on_trunks(model, [anchor.trunk for anchor in minibatch])
+    start_ND = torch.cat([anchor.start_ND for anchor in minibatch])
+    return divergences(forward_kl, start, start_ND, Head(model), now_ND).mean()

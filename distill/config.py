@@ -54,6 +54,17 @@ class Update:
     """What an 'ema' teacher keeps of itself at each step."""
     refresh: bool = False
     """A frozen teacher becomes the student after each round that its guard lets pass."""
+    reward: float = 0.0
+    """Weight, beside the corrections, of the final reward over all sampled tokens: each trajectory against others of
+    its task (GRPO), so tasks need several rollouts. 0 is none."""
+    clip: float = 0.2
+    """Where the reward's gradient ends: a token that has become this much likelier or less likely."""
+    pass_tokens: int = 16_384
+    """Tokens of a forward and backward pass; a minibatch of more is taken in several, with the same gradient."""
+    recompute: bool = False
+    """Make activations again in the backward pass: long trajectories fit into memory, and cost a third more time."""
+    detach: bool = False
+    """Leave out the gradient through what comes before a trajectory's first error: cheaper, and another gradient."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
@@ -63,6 +74,10 @@ class Update:
             raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 (or inf) and anchor from 0, came {self}")
         if self.refresh and self.teacher != "frozen":
             raise InputError(f"--refresh is about a frozen teacher: one that is {self.teacher!r} moves by itself")
+        if not (self.reward >= 0 and 0 < self.clip < 1 and self.pass_tokens >= 1):
+            raise InputError(f"expected reward from 0, 0 < clip < 1 and pass tokens above 0, came {self}")
+        if self.detach and self.reward:
+            raise InputError("detach leaves out what the reward is about: set one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

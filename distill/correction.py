@@ -16,7 +16,7 @@ from critics.hints import HintStyle, hinted
 from distill.config import Scope
 from distill.prefill import Branch, Trunk
 from envs.context import ContextWriter
-from envs.trajectory import Trajectory
+from envs.trajectory import Trajectory, Turn
 from tools.command import InputError
 
 
@@ -128,13 +128,7 @@ def bind(
     number = trajectory.turn_at(message_index)
     if number is None:
         raise Unbindable("the turn has no token ids")
-    turn = trajectory.turns[number]
-    if len(turn.token_ids) != len(turn.logprobs):
-        raise Unbindable("the turn has not one log-prob for each token id")
-    if not all(map(isfinite, turn.logprobs)):
-        raise Unbindable("a log-prob of the turn is no finite number")
-    if writer.decode(turn.token_ids) != turn.raw:
-        raise Unbindable("the token ids do not decode to the turn's text")
+    turn = checked(trajectory.turns[number], writer)
     prompt = trajectory.prompt_ids(number)
     bound = _bound(findings, turn.raw, token_ends(turn.token_ids, writer), len(prompt))
     if not hint:
@@ -155,6 +149,17 @@ def bind(
         target=(len(prompt), len(plain_ids)),
         student_logprobs=turn.logprobs,
     )
+
+
+def checked(turn: Turn, writer: ContextWriter) -> Turn:
+    """The turn, if its tokens are what was sampled. Raises `Unbindable`."""
+    if len(turn.token_ids) != len(turn.logprobs):
+        raise Unbindable("the turn has not one log-prob for each token id")
+    if not all(map(isfinite, turn.logprobs)):
+        raise Unbindable("a log-prob of the turn is no finite number")
+    if writer.decode(turn.token_ids) != turn.raw:
+        raise Unbindable("the token ids do not decode to the turn's text")
+    return turn
 
 
 def _bound(findings: Iterable[Finding], raw: str, ends: Sequence[int], start: int) -> tuple[BoundFinding, ...]:
@@ -218,6 +223,17 @@ def _branch(correction: Correction, scope: Scope) -> Branch:
     start = sum(1 for _ in same)
     asked = [position + correction.shift for position in correction.asked(scope)]
     return Branch(start, correction.hinted_ids[start:], asked)
+
+
+def sampled_trunk(trajectory: Trajectory) -> Trunk:
+    """The whole trajectory, asked for at every sampled token."""
+    ids: list[int] = []
+    asked: list[int] = []
+    for turn in trajectory.turns:
+        ids += turn.prompt_ids
+        asked += range(len(ids), len(ids) + len(turn.token_ids))
+        ids += turn.token_ids
+    return Trunk(ids, asked)
 
 
 def token_ends(token_ids: Sequence[int], writer: ContextWriter) -> list[int]:

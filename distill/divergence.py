@@ -1,11 +1,13 @@
 """How far the student's distribution is from the teacher's: exact, over the full vocabulary.
 
 Each function takes the log-probs of teacher and student, [N, V], and gives the divergence of each of N tokens in nats,
-[N]. Gradients flow through the student.
+[N]. Gradients flow through the student. Of a teacher behind a server only the likeliest tokens are known: `TopK` makes
+of both sides distributions over those and a tail, which the same functions take.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import log
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,3 +39,52 @@ DIVERGENCES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] 
     "reverse-kl": reverse_kl,
     "jensen-shannon": jensen_shannon,
 }
+
+
+LEAST = -80.0
+"""The log-prob of what is as good as impossible: it adds nothing, and its differences are numbers."""
+
+
+class TopK(NamedTuple):
+    """What is known of a remote teacher at N tokens: the K likeliest of each, or a few more, with their log-probs.
+
+    Both are [N, K]. A token with fewer than K repeats an id with a log-prob of minus infinity.
+    """
+
+    ids_NK: torch.Tensor
+    logprobs_NK: torch.Tensor
+
+    @classmethod
+    def from_prompt_logprobs(cls, said: Sequence[Mapping[Any, Any]]) -> "TopK":
+        """From vLLM's `prompt_logprobs`: for each token a mapping of ids to their `logprob`, also as JSON has it."""
+        rows = [{int(id_): float(_logprob(entry)) for id_, entry in token.items()} for token in said]
+        width = max(map(len, rows))
+        fill = [next(iter(row)) for row in rows]
+        ids = [[*row, *[id_] * (width - len(row))] for row, id_ in zip(rows, fill, strict=True)]
+        logprobs = [[*row.values(), *[-torch.inf] * (width - len(row))] for row in rows]
+        return cls(torch.tensor(ids), torch.tensor(logprobs))
+
+    def with_tails(self, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Teacher and student over the K tokens and all others together, [N, K + 1] each.
+
+        Never without the tail: the student would be free to put there what it likes, and to take it from there. With
+        K = V the divergence is exact; otherwise it is a lower bound of it.
+        """
+        known_NK = self.logprobs_NK.to(student_NV)
+        rest_N1 = (1 - known_NK.exp().sum(-1, keepdim=True)).clamp_min(0).log()
+        others_NV = student_NV.scatter(-1, self.ids_NK, -torch.inf)
+        # A student that has all of its tokens among the K has no others, and a sum over none has no gradient.
+        none_N1 = (others_NV == -torch.inf).all(-1, keepdim=True)
+        tail_N1 = others_NV.masked_fill(none_N1, LEAST).logsumexp(-1, keepdim=True).masked_fill(none_N1, LEAST)
+        said_NK = student_NV.gather(-1, self.ids_NK).masked_fill(known_NK == -torch.inf, LEAST)
+        teacher = torch.cat([known_NK, rest_N1], -1).clamp_min(LEAST)
+        return teacher, torch.cat([said_NK, tail_N1], -1)
+
+
+def _logprob(entry: Any) -> float:
+    match entry:
+        case Mapping():
+            return float(entry["logprob"])
+        case float() | int():
+            return float(entry)
+    return float(entry.logprob)

@@ -1,21 +1,23 @@
-"""Prefill: log-probs at known tokens, by a forward pass and no decoding; hints share what comes before them.
+"""Prefill: what a model makes of known tokens, by a forward pass and no decoding; hints share what comes before them.
 
 A trajectory is a *trunk*. Each hint is a *branch* that leaves the trunk right above its turn: the hint, the generation
 prompt and the same turn, which attend to the trunk's keys and values up to there, and to themselves. So the teacher's
 scores of all hinted turns cost one pass over the trunk and one over the branches; where the teacher is the student
-itself, its trunk is the pass that the student makes anyway. Logits are made at the asked positions only. Without
-branches this is the plain prefill.
-
-Left out: packing the branches of one long trunk into several passes; sliding-window and recurrent layers.
+itself, its trunk is the pass that the student makes anyway. A model whose layers can't share (`distill.sharing`) reads
+every hinted context whole. Hidden states come out, at the asked positions only; `distill.head` makes logits of them.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache
 
-from tools.command import InputError
+from distill.branches import Branches, Keys, Leaf, branch_attention
+from distill.head import Head
+from distill.sharing import KeptKeys, why_not_shared
+
+PASS_TOKENS = 16_384
+"""About so many tokens go through a model at a time, unless a single trunk or branch is longer."""
 
 
 class Branch(NamedTuple):
@@ -44,109 +46,148 @@ class Trunk(NamedTuple):
         return len(self.ids) + sum(len(branch.ids) for branch in self.branches)
 
 
-def on_trunks(model: Any, trunks: Sequence[Trunk], *, keep: bool = False) -> tuple[torch.Tensor, Cache | None]:
-    """One pass over the trunks: log-probs [N, V] in fp32 at their asked tokens, one trunk after the other.
+def on_trunks(model: Any, trunks: Sequence[Trunk], *, keep: bool = False) -> tuple[torch.Tensor, Keys | None]:
+    """One pass over the trunks: hidden states [N, D] of their asked tokens, one trunk after the other.
 
-    `keep` gives the trunks' keys and values too, for `on_branches`. A token's distribution comes from the position
-    before it. Trunks are padded on the right, where causal attention never looks.
+    `keep` gives the trunks' keys and values too, for `on_branches`, where the model can share them. A token's hidden
+    state is that of the position before it, which decides it. Trunks are padded on the right, where causal attention
+    never looks.
     """
     longest = max(len(trunk.ids) for trunk in trunks)
     ids_BT = torch.tensor([[*trunk.ids, *[0] * (longest - len(trunk.ids))] for trunk in trunks], device=model.device)
-    cache = DynamicCache(config=model.config) if keep else None
-    hidden_BTD = model.get_decoder()(input_ids=ids_BT, past_key_values=cache, use_cache=keep).last_hidden_state
+    cache = KeptKeys() if keep and not why_not_shared(model) else None
+    hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
     places = [(row, position - 1) for row, trunk in enumerate(trunks) for position in trunk.asked]
-    return _logprobs(model, hidden_BTD, places), cache
+    return _at(hidden_BTD, places), cache.kept if cache else None
 
 
-def on_branches(model: Any, trunks: Sequence[Trunk], cache: Cache) -> torch.Tensor:
-    """One pass over all branches, above the keys and values of their trunks: log-probs [M, V] at the asked tokens.
+def on_detached(model: Any, trunk: Trunk, *, keep: bool = False) -> tuple[torch.Tensor, Keys | None]:
+    """`on_trunks` of one trunk, with no gradient through the tokens before those that are asked for first.
 
-    The branches of a trunk lie one after the other in its row; a mask keeps them apart, and each from the part of the
-    trunk that its hint replaces. `cache` holds the branches too afterwards: it serves once.
+    What those tokens would have had to change in themselves is left out of the gradient: it is another one.
     """
-    trunk_columns = cache.get_seq_length()
-    width = max(sum(len(branch.ids) for branch in trunk.branches) for trunk in trunks)
-    # For each branch token: id, position, how much of the trunk it sees, the number of its branch (-1 for padding).
-    tokens_BW4 = [
-        [
-            (token, branch.start + offset, branch.start, number)
-            for number, branch in enumerate(trunk.branches)
-            for offset, token in enumerate(branch.ids)
-        ]
-        for trunk in trunks
-    ]
-    padded = torch.tensor([[*row, *[(0, 0, 0, -1)] * (width - len(row))] for row in tokens_BW4], device=model.device)
-    ids_BW, positions_BW, seen_BW, branch_BW = padded.unbind(-1)
-    trunk_BWT = torch.arange(trunk_columns, device=model.device) < seen_BW[..., None]
-    own_BWW = (branch_BW[:, :, None] == branch_BW[:, None, :]).tril()
-    hidden_BWD = model.get_decoder()(
-        input_ids=ids_BW,
-        position_ids=positions_BW,
-        attention_mask=_mask(model, torch.cat([trunk_BWT, own_BWW], dim=-1)[:, None]),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    places = [(row, column) for row, trunk in enumerate(trunks) for column in _asked_columns(trunk)]
-    return _logprobs(model, hidden_BWD, places)
+    start = min(trunk.asked) - 1
+    if start < 1 or why_not_shared(model):
+        return on_trunks(model, [trunk], keep=keep)
+    with torch.no_grad():
+        _, keys = on_trunks(model, [Trunk(trunk.ids[:start])], keep=True)
+    assert keys is not None
+    cache = KeptKeys(keys)
+    ids_BT = torch.tensor([list(trunk.ids[start:])], device=model.device)
+    hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
+    return _at(hidden_BTD, [(0, position - 1 - start) for position in trunk.asked]), cache.kept if keep else None
 
 
-def _asked_columns(trunk: Trunk) -> Iterator[int]:
-    """Where in its row of branches the distribution of each asked token comes from."""
-    before = 0
-    for branch in trunk.branches:
-        yield from (before + position - 1 - branch.start for position in branch.asked)
-        before += len(branch.ids)
+@torch.no_grad()
+def on_branches(model: Any, trunks: Sequence[Trunk], keys: Keys | None, *, tokens: int = PASS_TOKENS) -> torch.Tensor:
+    """The branches of all trunks above the trunks' `keys`: hidden states [M, D] of their asked tokens.
+
+    About `tokens` branch tokens go through the model at a time. Without keys each hinted context is read whole.
+    """
+    rows = [(row, branch) for row, trunk in enumerate(trunks) for branch in trunk.branches]
+    if keys is None:
+        contexts = [Trunk([*trunks[row].ids[: branch.start], *branch.ids], branch.asked) for row, branch in rows]
+        return torch.cat([on_trunks(model, [context])[0] for context in contexts])
+    passes: list[list[tuple[int, Branch]]] = [[]]
+    taken = 0
+    for row, branch in rows:
+        if passes[-1] and taken + len(branch.ids) > tokens:
+            passes.append([])
+            taken = 0
+        passes[-1].append((row, branch))
+        taken += len(branch.ids)
+    with branch_attention(model):
+        return torch.cat([_one_pass(model, taken, keys) for taken in passes])
 
 
-def _mask(model: Any, seen_B1WC: torch.Tensor) -> torch.Tensor:
-    """The mask as the model's attention reads it. Eager attention would add a boolean mask, silently wrong."""
-    match model.config._attn_implementation:
-        case "sdpa":
-            return seen_B1WC
-        case "eager":
-            return torch.zeros_like(seen_B1WC, dtype=model.dtype).masked_fill_(~seen_B1WC, torch.finfo(model.dtype).min)
-        case other:
-            raise InputError(f"branches need a mask that {other} attention can't take: load the model with sdpa")
+def _one_pass(model: Any, rows: Sequence[tuple[int, Branch]], keys: Keys) -> torch.Tensor:
+    """Some branches in one row: hidden states of their asked tokens."""
+    leaves: list[Leaf] = []
+    ids: list[int] = []
+    positions: list[int] = []
+    places: list[tuple[int, int]] = []
+    for row, branch in rows:
+        leaves.append(Leaf(row, branch.start, len(ids), len(branch.ids)))
+        places += [(0, len(ids) + position - 1 - branch.start) for position in branch.asked]
+        ids += branch.ids
+        positions += range(branch.start, branch.start + len(branch.ids))
+    hidden_1WD = _decoded(
+        model,
+        input_ids=torch.tensor([ids], device=model.device),
+        position_ids=torch.tensor([positions], device=model.device),
+        branches=Branches(keys, leaves),
+    )
+    return _at(hidden_1WD, places)
 
 
-def _logprobs(model: Any, hidden_BTD: torch.Tensor, places: Sequence[tuple[int, int]]) -> torch.Tensor:
+def _decoded(model: Any, **inputs: Any) -> torch.Tensor:
+    """The one place where a model runs."""
+    hidden_BTD: torch.Tensor = model.get_decoder()(use_cache=False, **inputs).last_hidden_state
+    return hidden_BTD
+
+
+def _at(hidden_BTD: torch.Tensor, places: Sequence[tuple[int, int]]) -> torch.Tensor:
     rows, columns = zip(*places, strict=True) if places else ((), ())
-    logits_NV = model.get_output_embeddings()(hidden_BTD[list(rows), list(columns)])
-    logprobs_NV: torch.Tensor = logits_NV.float().log_softmax(-1)
-    return logprobs_NV
+    return hidden_BTD[list(rows), list(columns)]
 
 
 def batched(trunks: Sequence[Trunk], tokens: int) -> Iterator[list[int]]:
-    """Places in `trunks`, in batches of like lengths with at most `tokens` padded tokens, or one trunk, each."""
+    """Places in `trunks`, in batches of like lengths with at most `tokens` tokens, or one trunk, each.
+
+    Trunks count with their padding; branches have none.
+    """
     batch: list[int] = []
-    widest = 0
+    branches = 0
     for place in sorted(range(len(trunks)), key=lambda place: len(trunks[place].ids)):
         trunk = trunks[place]
-        branches = trunk.tokens - len(trunk.ids)
-        if batch and (len(trunk.ids) + max(widest, branches)) * (len(batch) + 1) > tokens:
+        more = branches + trunk.tokens - len(trunk.ids)
+        if batch and len(trunk.ids) * (len(batch) + 1) + more > tokens:
             yield batch
-            batch, widest = [], 0
+            batch, more = [], trunk.tokens - len(trunk.ids)
         batch.append(place)
-        widest = max(widest, branches)
+        branches = more
     if batch:
         yield batch
 
 
 @torch.no_grad()
-def plain_prefill(model: Any, trunks: Sequence[Trunk], *, tokens: int = 16_384) -> Iterator[tuple[int, torch.Tensor]]:
-    """For each trunk, by its place, the log-probs [n, V] at its own n asked tokens; about `tokens` tokens a pass."""
+def plain_hidden(
+    model: Any, trunks: Sequence[Trunk], *, tokens: int = PASS_TOKENS
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """For each trunk, by its place, the hidden states [n, D] at its own asked tokens; about `tokens` a pass."""
     for places in batched([trunk._replace(branches=()) for trunk in trunks], tokens):
         chosen = [trunks[place]._replace(branches=()).cut() for place in places]
-        logprobs_NV, _ = on_trunks(model, chosen)
-        yield from zip(places, logprobs_NV.split([len(trunk.asked) for trunk in chosen]), strict=True)
+        hidden_ND, _ = on_trunks(model, chosen)
+        yield from zip(places, hidden_ND.split([len(trunk.asked) for trunk in chosen]), strict=True)
 
 
 @torch.no_grad()
-def hinted_prefill(model: Any, trunks: Sequence[Trunk], *, tokens: int = 16_384) -> Iterator[tuple[int, torch.Tensor]]:
-    """For each trunk, by its place, the log-probs [m, V] at the m asked tokens of its branches: what a teacher says."""
+def hinted_hidden(
+    model: Any, trunks: Sequence[Trunk], *, tokens: int = PASS_TOKENS
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """For each trunk, by its place, the hidden states [m, D] of the m asked tokens of its branches: the teacher's."""
     for places in batched(trunks, tokens):
         chosen = [trunks[place]._replace(asked=()).cut() for place in places]
-        _, cache = on_trunks(model, chosen, keep=True)
-        assert cache is not None
+        _, keys = on_trunks(model, chosen, keep=True)
         sizes = [sum(len(branch.asked) for branch in trunk.branches) for trunk in chosen]
-        yield from zip(places, on_branches(model, chosen, cache).split(sizes), strict=True)
+        yield from zip(places, on_branches(model, chosen, keys, tokens=tokens).split(sizes), strict=True)
+
+
+@torch.no_grad()
+def plain_prefill(
+    model: Any, trunks: Sequence[Trunk], *, tokens: int = PASS_TOKENS
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """For each trunk, by its place, the log-probs [n, V] at its own n asked tokens; about `tokens` tokens a pass."""
+    head = Head(model)
+    for place, hidden_ND in plain_hidden(model, trunks, tokens=tokens):
+        yield place, head.logprobs(hidden_ND)
+
+
+@torch.no_grad()
+def hinted_prefill(
+    model: Any, trunks: Sequence[Trunk], *, tokens: int = PASS_TOKENS
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """For each trunk, by its place, the log-probs [m, V] at the m asked tokens of its branches: what a teacher says."""
+    head = Head(model)
+    for place, hidden_MD in hinted_hidden(model, trunks, tokens=tokens):
+        yield place, head.logprobs(hidden_MD)

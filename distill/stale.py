@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from distill.prefill import Trunk, plain_prefill
+from distill.correction import sampled_trunk
+from distill.head import Head
+from distill.prefill import plain_hidden
 from envs import Trajectory
 
 MOST = 2.0
@@ -33,15 +35,17 @@ class Restated(NamedTuple):
 
 def restate(model: Any, trajectories: Sequence[Trajectory], *, longest: int) -> Restated:
     """Ask the student about every sampled token. What doesn't fit into it, or has no log-probs, is left as it is."""
-    trunks = [sampled_tokens(trajectory) for trajectory in trajectories]
+    trunks = [sampled_trunk(trajectory) for trajectory in trajectories]
     fitting = [place for place, trunk in enumerate(trunks) if trunk.asked and len(trunk.ids) <= longest]
     restated, ratios = list(trajectories), {}
     gaps: list[float] = []
-    for number, logprobs_NV in plain_prefill(model, [trunks[place] for place in fitting]):
+    head = Head(model)
+    for number, hidden_ND in plain_hidden(model, [trunks[place] for place in fitting]):
         place = fitting[number]
         trajectory, trunk = trajectories[place], trunks[place]
-        tokens = torch.tensor([trunk.ids[position] for position in trunk.asked], device=logprobs_NV.device)
-        now: list[float] = logprobs_NV.gather(-1, tokens[:, None])[:, 0].tolist()
+        tokens_N = torch.tensor([trunk.ids[position] for position in trunk.asked], device=hidden_ND.device)
+        with torch.no_grad():
+            now: list[float] = head.token_logprobs(hidden_ND, tokens_N).tolist()
         then = [logprob for turn in trajectory.turns for logprob in turn.logprobs]
         if len(then) == len(now):
             gaps += [abs(one - other) for one, other in zip(now, then, strict=True)]
@@ -49,17 +53,6 @@ def restate(model: Any, trajectories: Sequence[Trajectory], *, longest: int) -> 
             ratios[trajectory.id] = dict(zip(trunk.asked, counted, strict=True))
         restated[place] = _with_logprobs(trajectory, now)
     return Restated(restated, ratios, sum(gaps) / max(1, len(gaps)))
-
-
-def sampled_tokens(trajectory: Trajectory) -> Trunk:
-    """The whole trajectory, asked for at every sampled token."""
-    ids: list[int] = []
-    asked: list[int] = []
-    for turn in trajectory.turns:
-        ids += turn.prompt_ids
-        asked += range(len(ids), len(ids) + len(turn.token_ids))
-        ids += turn.token_ids
-    return Trunk(ids, asked)
 
 
 def _with_logprobs(trajectory: Trajectory, logprobs: Sequence[float]) -> Trajectory:

@@ -12,7 +12,7 @@ from critics.rates import Measured, Part, by_task, difference, drop, measure
 from distill.config import Config
 from distill.correction import Correction
 from distill.guard import Divergences
-from distill.learner import hint_effect
+from distill.preparing import hint_effect
 from distill.watched import Watched
 
 WATCHED = (*(field.name for field in fields(Watched)), "stale")

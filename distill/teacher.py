@@ -1,26 +1,52 @@
 """Who reads the hint: the start model, the student itself, or a moving average of it."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
 
 from distill.config import Update
+from distill.head import Head
 
 
-class Teacher:
+class Reader:
+    """A model that is read, and never learns. It may be the student with its LoRA adapter off: then it is no copy."""
+
+    def __init__(self, model: Any, *, without_adapter: bool = False) -> None:
+        self.model, self.without_adapter = model, without_adapter
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """What every use of `model` has to be within."""
+        return _adapter_off(self.model) if self.without_adapter else nullcontext()
+
+    @property
+    def head(self) -> Head:
+        return Head(self.model, self.reading)
+
+
+class Teacher(Reader):
     """A model beside the student, or the student. `moves` tells whether its scores change within a round.
 
-    `start` is the start model, to which anchors hold the student: a frozen teacher itself, else a copy of its own, and
-    none where nothing is anchored.
+    `start` is the start model, to which anchors hold the student: a frozen teacher itself, else one of its own, and
+    none where nothing is anchored. The start model of a student with an adapter is the student without it.
     """
 
     def __init__(self, student: Any, update: Update) -> None:
         self.live, self.moves, self.decay = update.teacher == "live", update.teacher != "frozen", update.ema_decay
-        self.model = student if self.live else _frozen(student)
+        adapted = _has_adapter(student)
+        if self.moves:
+            super().__init__(student if self.live else _frozen(student))
+        else:
+            super().__init__(student if adapted else _frozen(student), without_adapter=adapted)
         self.refreshed = update.refresh
-        own = self.moves or self.refreshed
-        self.start = (_frozen(student) if own else self.model) if update.anchor else None
+        self.start: Reader | None = None
+        if update.anchor:
+            self.start = self._start(student) if self.moves or self.refreshed else self
+
+    def _start(self, student: Any) -> Reader:
+        return Reader(student, without_adapter=True) if _has_adapter(student) else Reader(_frozen(student))
 
     @torch.no_grad()
     def follow(self, student: Any) -> None:
@@ -40,6 +66,17 @@ class Teacher:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             self.model.load_state_dict(state)
+
+
+def _has_adapter(model: Any) -> bool:
+    return hasattr(model, "disable_adapter")
+
+
+@contextmanager
+def _adapter_off(model: Any) -> Iterator[None]:
+    """peft's own, which may be entered within itself: a head is read within a pass."""
+    with model.disable_adapter():
+        yield
 
 
 def _frozen(model: Any) -> Any:

@@ -12,7 +12,9 @@ import torch
 from critics import Criticized, criticize
 from distill.anchor import anchors, endless, held, moved
 from distill.config import Update
+from distill.head import Head
 from distill.learner import Learner
+from distill.teacher import Reader
 from envs import calls_of
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
@@ -56,10 +58,10 @@ def test_an_unsolved_trajectory_holds_nothing(criticized: list[Criticized]) -> N
 
 
 def test_the_start_model_has_not_moved_and_another_has(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
-    assert moved(policy.model, found[:4]).item() == pytest.approx(0, abs=1e-5)
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
+    assert moved(policy.model, Head(policy.model), found[:4]).item() == pytest.approx(0, abs=1e-5)
     other = shifted(policy.model)
-    distance = moved(other, found[:4])
+    distance = moved(other, Head(policy.model), found[:4])
     assert distance.item() > 0.001
     distance.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in other.parameters())
@@ -74,21 +76,21 @@ def shifted(model: Any) -> Any:
 
 
 def test_anchors_come_again_and_none_is_left_out(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
     drawn = list(islice(endless(found, Random(0)), 2 * len(found)))
     assert sorted(map(id, drawn)) == sorted([*map(id, found)] * 2)
     assert list(endless([], Random(0))) == []
 
 
 def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(policy.model, (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
 
     def after(weight: float) -> float:
         student = Learner(deepcopy(policy.model), policy.writer, Update(anchor=weight, learning_rate=1e-3, epochs=2))
         _, figures = student.learn(criticized)
         assert (figures.anchor_loss > 0) == (weight > 0)
         with torch.no_grad():
-            return moved(student.model, found).item()
+            return moved(student.model, Head(policy.model), found).item()
 
     assert after(1.0) < 0.5 * after(0.0)
 
@@ -97,6 +99,6 @@ def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, cri
 def test_the_start_model_stays_what_it_was(policy: LocalPolicy, criticized: list[Criticized], teacher: Any) -> None:
     student = Learner(deepcopy(policy.model), policy.writer, Update(teacher=teacher))
     student.learn(criticized[:8])
-    for was, is_ in zip(policy.model.parameters(), student.teacher.start.parameters(), strict=True):
+    for was, is_ in zip(policy.model.parameters(), student.teacher.start.model.parameters(), strict=True):
         assert torch.equal(was, is_)
     assert Learner(deepcopy(policy.model), policy.writer, Update(teacher=teacher, anchor=0)).teacher.start is None

@@ -19,7 +19,7 @@ from distill.correction import (
     token_ends,
     trunk_of,
 )
-from distill.learner import by_turn
+from distill.preparing import by_turn
 from envs import Trajectory
 from envs.context import ContextWriter
 from envs.policies.hf import TINY

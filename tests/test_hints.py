@@ -16,7 +16,7 @@ from critics.judge.asker import asker_of
 from critics.judge.hinting import LONGEST
 from critics.judge.planting import planted
 from distill.correction import bind, by_trunk, trunk_of
-from distill.learner import by_turn
+from distill.preparing import by_turn
 from envs import Trajectory, make
 from envs.context import ContextWriter
 from envs.policies.hf import TINY

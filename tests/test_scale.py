@@ -222,5 +222,5 @@ def test_a_refreshed_teacher_is_the_student_and_is_saved(
     for teacher in (student.teacher, again.teacher):
         pairs = zip(teacher.model.parameters(), student.model.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
-        pairs = zip(teacher.start.parameters(), policy.model.parameters(), strict=True)
+        pairs = zip(teacher.start.model.parameters(), policy.model.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
