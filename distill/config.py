@@ -54,9 +54,11 @@ class Update:
     """What an 'ema' teacher keeps of itself at each step."""
     refresh: bool = False
     """A frozen teacher becomes the student after each round that its guard lets pass."""
+    correct: float = 1.0
+    """Weight of the corrections; 0 leaves them to be looked at."""
     reward: float = 0.0
     """Weight, beside the corrections, of the final reward over all sampled tokens: each trajectory against others of
-    its task (GRPO), so tasks need several rollouts. 0 is none."""
+    its task (GRPO), so tasks need several rollouts (--per-task). 0 is none."""
     clip: float = 0.2
     """Where the reward's gradient ends: a token that has become this much likelier or less likely."""
     pass_tokens: int = 16_384
@@ -74,8 +76,8 @@ class Update:
             raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 (or inf) and anchor from 0, came {self}")
         if self.refresh and self.teacher != "frozen":
             raise InputError(f"--refresh is about a frozen teacher: one that is {self.teacher!r} moves by itself")
-        if not (self.reward >= 0 and 0 < self.clip < 1 and self.pass_tokens >= 1):
-            raise InputError(f"expected reward from 0, 0 < clip < 1 and pass tokens above 0, came {self}")
+        if not (self.correct >= 0 and self.reward >= 0 and 0 < self.clip < 1 and self.pass_tokens >= 1):
+            raise InputError(f"expected correct and reward from 0, 0 < clip < 1, pass tokens above 0, came {self}")
         if self.detach and self.reward:
             raise InputError("detach leaves out what the reward is about: set one of them")
 
@@ -166,6 +168,8 @@ class Config:
     """Rounds of rollouts -> findings -> hinted prefill -> update."""
     rollouts: int = 64
     """Rollouts a round."""
+    per_task: int = 1
+    """Rollouts of each training task; a round has so many fewer tasks. The final reward compares them."""
     tasks: int = 128
     """Held-out tasks to evaluate on, before and after."""
     held_out_tasks: int = 64
@@ -185,8 +189,9 @@ class Config:
 
     def training_seeds(self, number: int) -> range:
         """The tasks of a round; runs of different seeds share none."""
-        first = self.seed * SEEDS_PER_RUN + number * self.rollouts
-        return range(first, first + self.rollouts)
+        tasks = self.rollouts // self.per_task
+        first = self.seed * SEEDS_PER_RUN + number * tasks
+        return range(first, first + tasks)
 
     @property
     def guard_seeds(self) -> range:
@@ -199,12 +204,18 @@ class Config:
         self.update.check()
         self.scale.check()
         self.band.check()
-        for name in ("rounds", "rollouts", "tasks", "held_out_tasks", "batch"):
+        for name in ("rounds", "rollouts", "per_task", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, came {getattr(self, name)}")
         if not 0 <= self.seed < 1_000:
             raise InputError(f"seed must be from 0 to 999, came {self.seed}")
         if self.rounds * self.rollouts > GUARD_SEEDS or self.band.tasks > SEEDS_PER_RUN - GUARD_SEEDS:
             raise InputError(f"a run has at most {GUARD_SEEDS} rollouts, came {self.rounds} rounds of {self.rollouts}")
+        if self.rollouts % self.per_task:
+            raise InputError(f"{self.rollouts} rollouts a round are no whole number of tasks with {self.per_task} each")
+        if self.update.reward and self.temperature != 1:
+            raise InputError(f"--reward takes log-probs as they were sampled: temperature 1, came {self.temperature:g}")
+        if self.update.reward and self.per_task == 1 and not self.trajectories:
+            raise InputError("--reward compares rollouts of the same task: give --per-task 4, say")
         if self.findings and not self.trajectories:
             raise InputError("--findings needs --trajectories: the file that the findings are about")

@@ -233,7 +233,7 @@ class Learner:
     def _passes(self, minibatch: Sequence[Lesson], held: Sequence[Anchor]) -> Iterator[Callable[[], Any]]:
         """This rank's passes of a step, each of which gives its part of the loss, and its shares as numbers."""
         totals = Totals.of(minibatch, held)
-        weights = {"corrections": 1.0, "anchors": self.update.anchor, "reward": self.update.reward}
+        weights = {"corrections": self.update.correct, "anchors": self.update.anchor, "reward": self.update.reward}
 
         def weighed(one_pass: Callable[[], Shares], counts: bool) -> tuple[torch.Tensor, dict[str, float]]:
             shares = {name: share * counts for name, share in one_pass().items()}

@@ -243,7 +243,8 @@ class Run:
         """What a round learns from: rollouts of the student as it is now, or the next of those that were given."""
         if self.given is None:
             stage = f"round {number + 1} of {self._rounds()}, rollouts"
-            yield from self._act("trajectories", self.config.training_seeds(number), "train", stage, self.actor)
+            seeds, n = self.config.training_seeds(number), self.config.per_task
+            yield from self._act("trajectories", seeds, "train", stage, self.actor, n=n)
             return
         size = self.config.rollouts
         written = {trajectory.id for trajectory in self.folder.trajectories("trajectories")}
@@ -273,45 +274,54 @@ class Run:
         stage = f"round {number} of {self._rounds()}, guard" if number else "guard, start"
         return list(self._act(f"evaluation/guard-{number}", seeds, "train", stage)) if seeds else []
 
-    def _act(self, name: str, seeds: range, split: str, stage: str, actor: Actor | None = None) -> Iterator[Criticized]:
-        """Roll out into a file, and criticize. What a resumed run finds in the file is not done again.
+    def _act(
+        self, name: str, seeds: range, split: str, stage: str, actor: Actor | None = None, *, n: int = 1
+    ) -> Iterator[Criticized]:
+        """Roll out into a file, each task `n` times, and criticize. What a resumed run finds there is not done again.
 
         A batch is taken from the file whole, or sampled again whole: so a resumed run has the batches of one that
         nothing disturbed, and with them its very numbers.
         """
         kept = {trajectory.id: trajectory for trajectory in self._kept(name)}
         count = Count()
-        self.watch(stage, 0, len(seeds), "")
+        self.watch(stage, 0, len(seeds) * n, "")
+        size = max(1, self.config.batch // n)
         with self.folder.archive(name) as archive:
-            for start in range(0, len(seeds), self.config.batch):
-                chunk = seeds[start : start + self.config.batch]
-                ids = {trajectory_id(self.config.env, split, seed, self.config.seed) for seed in chunk}
+            for start in range(0, len(seeds), size):
+                chunk = seeds[start : start + size]
+                ids = {self._id(split, seed, number) for seed in chunk for number in range(n)}
                 finished = [trajectory for trajectory in kept.values() if trajectory.id in ids]
-                for trajectory in finished if len(finished) == len(ids) else self._sampled(chunk, split, actor):
+                for trajectory in finished if len(finished) == len(ids) else self._sampled(chunk, split, actor, n):
                     if archive and trajectory.id not in kept:
                         archive.write(trajectory.to_json())
                     findings = criticize(trajectory)
                     count.add(trajectory, findings)
                     rate = count.measured().invalid_per_100.rate
-                    self.watch(stage, count.tasks + count.faults, len(seeds), f"{rate:.0f} invalid per 100 calls")
+                    self.watch(stage, count.tasks + count.faults, len(seeds) * n, f"{rate:.0f} invalid per 100 calls")
                     yield trajectory, findings
 
     def _kept(self, name: str) -> list[Trajectory]:
         return self.folder.trajectories(name) if self.config.resume else []
 
-    def _sampled(self, seeds: Sequence[int], split: str, actor: Actor | None) -> Iterator[Trajectory]:
+    def _id(self, split: str, seed: int, number: int) -> str:
+        """The id of a task's trajectory of that number."""
+        return trajectory_id(self.config.env, split, seed, self.config.seed + number)
+
+    def _sampled(self, seeds: Sequence[int], split: str, actor: Actor | None, n: int) -> Iterator[Trajectory]:
         """One batch, each rank its share of it; in the order in which one process would end the episodes."""
-        own = self._rollout(self.ranks.share(seeds), split, actor)
+        own = self._rollout(self.ranks.share(seeds), split, actor, n)
         if self.ranks.world == 1:
             yield from own
             return
-        places = {trajectory_id(self.config.env, split, seed, self.config.seed): seed for seed in seeds}
+        places = {self._id(split, seed, number): (seed, number) for seed in seeds for number in range(n)}
         every = self.ranks.gathered(list(own))
         yield from sorted(every, key=lambda trajectory: (len(trajectory.turns), places[trajectory.id]))
 
-    def _rollout(self, seeds: Sequence[int], split: str, actor: Actor | None) -> Iterator[Trajectory]:
+    def _rollout(self, seeds: Sequence[int], split: str, actor: Actor | None, n: int) -> Iterator[Trajectory]:
         """By who acts for the student: an actor that has its weights does so in evaluations too."""
         config, by = self.config, actor or (self.actor if self.actor.follows else None)
         policy = by.policy if by else self.policy
         with self.learner.student.whole():
-            yield from rollout(policy, config.env, seeds, split=split, batch=config.batch, sampling_seed=config.seed)
+            yield from rollout(
+                policy, config.env, seeds, n=n, split=split, batch=config.batch, sampling_seed=config.seed
+            )
