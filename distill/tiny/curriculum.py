@@ -15,6 +15,7 @@ from typing import Any
 from critics.hints import hint_for, hint_message, joined, placebo
 from envs.context import ContextWriter
 from envs.store import SYSTEM, StoreEnv
+from envs.store.shift import ShiftEnv
 from envs.store.tasks import CITIES, CUES, CUSTOMERS, ITEMS, Scene
 from envs.store.tools import IDS, NAMES, WORDS, Desk, Habit, Step, StoreTools
 from envs.store.world import Start, Store
@@ -100,13 +101,14 @@ class Mix:
     fragment: float = 0.0
     drill: float = 0.0
     single: float = 0.0
+    shift: float = 0.0
     habit_rate: float = 0.0
     stumble_rate: float = 0.0
 
     def draw(self, rng: Random, writer: Writer) -> Sequence:
-        rest = 1.0 - self.recall - self.fragment - self.drill - self.single
-        shares = (self.recall, self.fragment, self.drill, self.single, rest)
-        match rng.choices(("recall", "fragment", "drill", "single", "trajectory"), shares)[0]:
+        rest = 1.0 - self.recall - self.fragment - self.drill - self.single - self.shift
+        shares = (self.recall, self.fragment, self.drill, self.single, rest, self.shift)
+        match rng.choices(("recall", "fragment", "drill", "single", "trajectory", "shift"), shares)[0]:
             case "recall":
                 return recall(rng, writer)
             case "fragment":
@@ -116,8 +118,11 @@ class Mix:
                 return drill(rng, writer, tools=tools, requests=requests, habit_rate=self.habit_rate)
             case "single":
                 return drill(rng, writer, tools=rng.randint(1, 6), requests=1)
+            case "shift":
+                return trajectory(rng, writer, ShiftEnv(split="pretrain", slack=6), self.habit_rate, self.stumble_rate)
             case _:
-                return trajectory(rng, writer, self.habit_rate, self.stumble_rate)
+                env = StoreEnv(split="pretrain", max_turns=12, max_errors=4)
+                return trajectory(rng, writer, env, self.habit_rate, self.stumble_rate)
 
 
 def recall(rng: Random, writer: Writer) -> Sequence:
@@ -305,13 +310,14 @@ ENUM_WEIGHT = 4
 """Enums have the fewest decisions in a trajectory, so drills ask for them more often."""
 
 
-def trajectory(rng: Random, writer: Writer, habit_rate: float = 0.0, stumble_rate: float = 0.0) -> Sequence:
-    """A whole episode of `pretrain`. With habits, some turns have mistakes; a hint of kind k ends habit k from then on.
+def trajectory(
+    rng: Random, writer: Writer, env: StoreEnv, habit_rate: float = 0.0, stumble_rate: float = 0.0
+) -> Sequence:
+    """A whole episode. With habits, some turns have mistakes; a hint of kind k ends habit k from then on.
 
     A retry after an error is free of habits, mostly: the error's text says what was wrong. Stumbles are mistakes that
     are not learnt, so that a model without habits knows how to go on after an error too.
     """
-    env = StoreEnv(split="pretrain", max_turns=12, max_errors=4)
     messages, info = env.reset(seed=rng.randrange(2**31))
     hinting = Hinting(rng, habit_rate)
     heard: list[Message] = [*messages]

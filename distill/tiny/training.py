@@ -80,6 +80,10 @@ STAGES = (
     Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=10_000_000, rate=0.6, final_rate=0.03),
     Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=4_000_000, rate=0.4, final_rate=0.03),
 )
+SHIFT_STAGES = (
+    Stage(name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=4_000_000, rate=0.5, final_rate=0.03),
+)
+"""What makes a model of the tiny one that works whole shifts (`envs.store.shift`)."""
 POOL_STEPS = 32
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
 """Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.
@@ -193,18 +197,21 @@ def rate_at(stage: Stage, share: float) -> float:
 
 
 class Training:
-    """The training of one model, saved every few minutes; `run` goes on from what is saved."""
+    """The training of one model, from scratch or from the one in the folder `start`; saved every few minutes; `run`
+    goes on from what is saved."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, start: Path | None = None) -> None:
         self.folder, self.seed = folder, seed
         torch.manual_seed(seed)
-        if (folder / "tokenizer.json").exists():
+        if start:
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        elif (folder / "tokenizer.json").exists():
             self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             self.tokenizer = build_tokenizer(corpus(seed))
             self.tokenizer.save_pretrained(folder)
-        self.model = build_model(self.tokenizer)
+        self.model = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer)
         self.optimizers = build_optimizers(self.model)
         self.stage = self.time = self.step = self.tokens = 0
         self.losses: Mapping[str, float] = {}

@@ -200,6 +200,19 @@ class Family:
     plan: Callable[[Scene], list[Step]]
     status: str = "open"
 
+    def asked(self, scene: Scene) -> str:
+        """The request, once the plan has chosen its enums' values."""
+        order = scene.order
+        return self.request.format(
+            name=scene.customer.name,
+            order=order.id,
+            item=order.item,
+            wanted=scene.item,
+            quantity=scene.quantity,
+            city=scene.city,
+            **scene.cues,
+        )
+
 
 FAMILIES: Mapping[str, Family] = {
     "cancel": Family(
@@ -293,21 +306,11 @@ def make_task(split: str, seed: int) -> Task:
     needed = {step.function for step in plan}
     others = sorted(set(NAMES) - needed - (HELD_OUT_TOOLS if split in ("train", "test") else set()))
     distractors = rng.sample(others, max(0, rng.randint(4, 6) - len(needed)))
-    order, customer = scene.order, scene.customer
-    request = family.request.format(
-        name=customer.name,
-        order=order.id,
-        item=order.item,
-        wanted=scene.item,
-        quantity=scene.quantity,
-        city=scene.city,
-        **scene.cues,
-    )
     return Task(
         seed=seed,
         split=split,
         family=name,
-        request=request,
+        request=family.asked(scene),
         answer=family.answer,
         start=scene.start(),
         desk=Desk.draw(rng, needed | set(distractors)),
