@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 from distill.config import Scale
-from envs.policies.loading import TINY
+from envs.policies.loading import EMBEDDED
 from tools.command import InputError
 
 
@@ -26,8 +26,9 @@ def adapted(model: Any, scale: Scale) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    if str(getattr(model, "name_or_path", "")) == str(TINY):
-        model.name_or_path = model.config._name_or_path = "tiny"
+    for name, folder in EMBEDDED.items():
+        if str(getattr(model, "name_or_path", "")) == str(folder):
+            model.name_or_path = model.config._name_or_path = name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way

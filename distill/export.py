@@ -73,10 +73,10 @@ def _decoder(run: Path) -> Any:
     """What makes text of the run's token ids: the tokenizer of its checkpoint, or of the model that it began with."""
     from transformers import AutoTokenizer
 
-    from envs.policies.loading import TINY
+    from envs.policies.loading import EMBEDDED
 
     policy = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["config"]["policy"]
-    places = [run / "checkpoint", TINY if policy == "tiny" else Path(policy.removeprefix("hf:"))]
+    places = [run / "checkpoint", EMBEDDED.get(policy, Path(policy.removeprefix("hf:")))]
     tokenizer = AutoTokenizer.from_pretrained(next((place for place in places if place.is_dir()), places[-1]))
     return lambda ids: tokenizer.decode(ids, skip_special_tokens=False)
 

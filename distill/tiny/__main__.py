@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,18 @@ class Train:
     """Seed of weights and data."""
     install: bool = False
     """Put the result in place of the embedded model."""
+    shift: bool = False
+    """Go on from the embedded model to one that works whole shifts (a quarter of an hour); then give another --out."""
 
     def __call__(self) -> None:
-        from distill.tiny.training import Training
+        from distill.tiny.training import SHIFT_STAGES, Training
 
-        Training(self.out, self.seed).run()
+        if self.shift:
+            Training(self.out, self.seed, start=TINY).run(SHIFT_STAGES)
+        else:
+            Training(self.out, self.seed).run()
         if self.install:
-            install(self.out, TINY)
+            install(self.out, {"shift": TINY / "shift"} if self.shift else STAGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +61,13 @@ class Report:
             Console().print(shown(record))
 
 
-def install(trained: Path, target: Path) -> None:
-    """Copy a finished training's models to where the embedded one lives."""
-    for stage, folder in (("obedience", target), ("able", target / "before_habits")):
+STAGES = {"obedience": TINY, "able": TINY / "before_habits"}
+"""Where the embedded models come from, by stage."""
+
+
+def install(trained: Path, stages: Mapping[str, Path]) -> None:
+    """Copy a finished training's models to where the embedded ones live."""
+    for stage, folder in stages.items():
         folder.mkdir(parents=True, exist_ok=True)
         for file in (trained / stage).iterdir():
             shutil.copy(file, folder / file.name)

@@ -20,7 +20,7 @@ SCRIPTED: Mapping[str, Callable[[], Policy]] = {
     "random": RandomPolicy,
     "habitual": HabitualPolicy,
 }
-MODELS = ("tiny",)
+MODELS = ("tiny", "tiny-shift")
 """Models that are shipped; any other is given by its folder, its name on the hub, or its server."""
 LOCAL = ("hf", "vllm")
 """What a model in this process may run in."""
@@ -43,10 +43,10 @@ __all__ = [
 def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions | None" = None) -> Policy:
     """A policy by its name, or the model in the folder of that path.
 
-    `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny`, the model that is
-    shipped; `hf:PATH`, the same as PATH, and `hf:OWNER/NAME`, a model on the hub; `vllm:` and any of these, the same
-    model in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as `server` says;
-    `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
+    `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny` and `tiny-shift`,
+    the models that are shipped; `hf:PATH`, the same as PATH, and `hf:OWNER/NAME`, a model on the hub; `vllm:` and any
+    of these, the same in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as `server`
+    says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
 
     A model that samples at another temperature than 1 has it in its name (`tiny@0.5`), so that trajectories of the two
     are never taken for the same policy's. Others have no temperature.

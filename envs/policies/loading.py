@@ -20,6 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 from tools.command import InputError
 
 TINY = Path(__file__).parent / "tiny"
+EMBEDDED = {"tiny": TINY, "tiny-shift": TINY / "shift"}
+"""The models that are shipped, by name."""
 
 ADAPTER = "adapter_config.json"
 HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model"]
@@ -36,11 +38,11 @@ def is_hub_name(path: str) -> bool:
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder of a model or an adapter: `tiny` is the embedded one, a hub name's is in the local cache.
+    """The folder of a model or an adapter: an embedded one goes by its name, a hub name's is in the local cache.
 
     What the cache lacks is downloaded. Raises InputError where there is neither a folder nor such a model.
     """
-    folder = TINY if str(path) == "tiny" else Path(path)
+    folder = EMBEDDED.get(str(path), Path(path))
     if folder.exists() or not is_hub_name(str(path)):
         if not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
             what = "it has no config.json" if folder.is_dir() else "there is none"
@@ -120,8 +122,8 @@ def _adapted(folder: Path) -> str | Path:
         raise InputError(f"the adapter_config.json in {folder} can't be read: {error}") from error
     if not isinstance(base, str) or not base:
         raise InputError(f"the adapter_config.json in {folder} names no model: expected base_model_name_or_path")
-    if base == "tiny":
-        return TINY
+    if base in EMBEDDED:
+        return EMBEDDED[base]
     places = (Path(base), folder / base)
     return next((place for place in places if (place / "config.json").is_file()), base)
 
