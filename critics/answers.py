@@ -36,7 +36,7 @@ ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
 _NOTHING = r"""\\*["']?\s*[:=]\s*(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
 _NO_ERROR = re.compile(rf"""(?:is_?error|errors?|error_?message|failed){_NOTHING}|(?:errors|failed)["']\s*:\s*\d+""")
 _MAY_SAY_SO = re.compile(rf"""error(?:s|_?message)?(?:{_NOTHING}|["']\s*:\s*\d)""")
-"""This or `failed` is in all that `_NO_ERROR` finds. It begins with one word, so it is found in a fraction of the time."""
+"""This or `failed` is in all that `_NO_ERROR` finds. It begins with one word, so it is found much faster."""
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
 _FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
