@@ -232,8 +232,8 @@ def test_real_agents_are_read_as_their_environments_read_them() -> None:
 FAULTS = (
     "timed out", "time-out", "rate limit", "too many requests", "quota", "connection reset", "econnrefused",
     "enotfound", "network error", "temporarily", "service unavailable", "bad gateway", "internal_error",
-    "internal server error", "status_code=500", "http error 503", "code: 429", "status 504", "fetch failed", "overloaded", "out of memory",
-    "cannot connect", "unreachable",
+    "internal server error", "status_code=500", "http error 503", "code: 429", "status 504", "fetch failed",
+    "overloaded", "out of memory", "cannot connect", "unreachable",
 )  # fmt: skip
 
 
