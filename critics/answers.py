@@ -33,10 +33,10 @@ class Answer(Enum):
 
 ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
 
-_NO_ERROR = re.compile(
-    r"""(?:is_?error|errors?|error_?message|failed)\\*["']?\s*[:=]\s*"""
-    r"""(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)|(?:errors|failed)["']\s*:\s*\d+"""
-)
+_NOTHING = r"""\\*["']?\s*[:=]\s*(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
+_NO_ERROR = re.compile(rf"""(?:is_?error|errors?|error_?message|failed){_NOTHING}|(?:errors|failed)["']\s*:\s*\d+""")
+_MAY_SAY_SO = re.compile(rf"""error(?:s|_?message)?(?:{_NOTHING}|["']\s*:\s*\d)""")
+"""This or `failed` is in all that `_NO_ERROR` finds. It begins with one word, so it is found much faster."""
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
 _FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
@@ -53,6 +53,13 @@ _FAULT = re.compile(
     r"|(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b|fetch failed|overloaded|out of memory"
     r"|cannot connect|unreachable"
 )
+_FAULT_WORDS = (
+    "time", "rate limit", "too many requests", "quota", "connection ", "econn", "enotfound", "network error",
+    "temporarily", "service unavailable", "bad gateway", "internal", "429", "fetch failed", "overloaded",
+    "out of memory", "cannot connect", "unreachable",
+)  # fmt: skip
+_FAULT_STATUS = re.compile(r"5\d\d\b")
+"""One of these is in all that `_FAULT` finds; they are found in a fraction of its time."""
 REFUSING = (
     "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",
     "not exist", "not available", "unavailable", "unsupported", "not supported", "undefined", "not defined",
@@ -72,13 +79,18 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     ends = _ends(result)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
         return Answer.NO_ERROR if ends.strip() else Answer.NONE
-    flagged = flagged or _FLAG.search(ends) is not None
-    plain = _NO_ERROR.sub("", ends)
+    flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
+    plain = _without_flags(ends)
     if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
         return Answer.NO_ERROR
-    if not ends.startswith('{"errors"') and _FAULT.search(plain):  # what our own worlds refuse is no fault of theirs
+    if not ends.startswith('{"errors"') and _is_fault(plain):  # what our own worlds refuse is no fault of theirs
         return Answer.FAULT
     return Answer.FLAGGED if flagged else Answer.ERROR
+
+
+def _is_fault(text: str) -> bool:
+    likely = any(word in text for word in _FAULT_WORDS) or _FAULT_STATUS.search(text)
+    return bool(likely) and _FAULT.search(text) is not None
 
 
 def _beginning(ends: str) -> int:
@@ -97,10 +109,13 @@ def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
 
 def refuses(result: Mapping[str, Any]) -> bool:
     """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
-    ends = _ends(result)
-    if "error" in ends or "fail" in ends:
-        ends = _NO_ERROR.sub("", ends)
-    return any(word in ends for word in REFUSING)
+    plain = _without_flags(_ends(result))
+    return any(word in plain for word in REFUSING)
+
+
+def _without_flags(ends: str) -> str:
+    """The text without what says that there was no error."""
+    return _NO_ERROR.sub("", ends) if "failed" in ends or _MAY_SAY_SO.search(ends) else ends
 
 
 def _ends(result: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ Span = tuple[int, int]
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _STEP = re.compile(r"\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]|\.([^.\[]+)", re.DOTALL)
+_ONE_STEP = re.compile(r"\$\.\w+")
 _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -82,7 +83,8 @@ def scan(text: str, start: int = 0, end: int | None = None) -> Node | None:
         if first in "}]":
             open_nodes.pop().end = token.end()
         elif first == '"' and name is None and text[parent.start] == "{":
-            name, key = json.loads(token[0]), token.start()
+            written = token[0]
+            name, key = json.loads(written) if "\\" in written else written[1:-1], token.start()
         elif first not in ",:":
             node = Node(token.start() if name is None else key, *token.span())
             parent.children[len(parent.children) if name is None else name] = node
@@ -172,6 +174,11 @@ class CallPlace:
 
     def closing(self, path: str) -> Span:
         """The brace that closes the object which lacks the member that `path` names."""
+        if self.written is not None and _ONE_STEP.fullmatch(path):
+            start, end = _stripped(self.text, *self.written)
+            inside = self.text[start:end]
+            if inside.startswith("{") and path[2:] not in inside and "\\" not in inside:  # the last one, surely
+                return end - 1, end
         arguments = self.scanned()
         lacking = arguments.find(path)[0] if arguments else self.call
         return (lacking.end - 1, lacking.end) if lacking else self.whole

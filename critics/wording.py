@@ -100,14 +100,17 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
     ),
 }
 """By code: a text that is in all that a pattern finds, in small letters, which tells quickly, and the pattern."""
-_PATTERNS = [(code, hint, re.compile(text, re.IGNORECASE)) for code, texts in _TEXTS.items() for hint, text in texts]
+_PATTERNS = [(code, hint, re.compile(text)) for code, texts in _TEXTS.items() for hint, text in texts]
 
 
 def wording_of(text: str) -> Wording | None:
     """What the text of an error stands for; None where it may be anything, such as an order that isn't there."""
-    small = text.lower()
+    small = text.lower()  # to search in it is far quicker than to overlook the case
+    if len(small) != len(text):  # a letter of few languages becomes two: then the places differ
+        text = small
     for code, hint, pattern in _PATTERNS:
-        match = pattern.search(text) if hint in small else None
+        match = pattern.search(small) if hint in small else None
         if match is not None:
-            return Wording(code, (match.groupdict().get("name") or "").strip())
+            named = "name" in pattern.groupindex and match["name"] is not None
+            return Wording(code, text[slice(*match.span("name"))].strip() if named else "")
     return None

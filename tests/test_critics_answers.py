@@ -227,3 +227,22 @@ def test_real_agents_are_read_as_their_environments_read_them() -> None:
                 assert place in errors
         said |= {(trajectory.id, *place) for place, kind in errors.items() if kind in shown and place not in skipped}
     assert said <= found
+
+
+FAULTS = (
+    "timed out", "time-out", "rate limit", "too many requests", "quota", "connection reset", "econnrefused",
+    "enotfound", "network error", "temporarily", "service unavailable", "bad gateway", "internal_error",
+    "internal server error", "status_code=500", "http error 503", "code: 429", "status 504", "fetch failed",
+    "overloaded", "out of memory", "cannot connect", "unreachable",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", FAULTS)
+def test_every_wording_of_a_fault_is_the_environments_own(words: str) -> None:
+    assert answer_of({"role": "tool", "content": f"Error: {words}"}) is Answer.FAULT
+
+
+@pytest.mark.parametrize("name", ["error", "errors", "error_message", "errormessage", "is_error", "iserror", "failed"])
+@pytest.mark.parametrize("nothing", ["false", "null", "None", '""', "''", "[]", "{}", "0"])
+def test_a_member_that_says_there_was_no_error_is_none(name: str, nothing: str) -> None:
+    assert answer_of({"role": "tool", "content": f'{{"{name}": {nothing}, "rows": [1]}}'}) is Answer.NO_ERROR

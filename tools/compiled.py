@@ -62,7 +62,9 @@ class Compiled:
     def errors(self, value: Any) -> Iterator[ValidationError]:
         """jsonschema's errors. Raises ValueError if the schema is none."""
         if self.validator is None:
-            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats)
+            # What jsonschema-rs was trusted with and could compile is a schema: jsonschema takes a while to see it.
+            known = self.accepts is not None and self.accepts is not _accept_nothing
+            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, known)
         return bounded_errors(self.validator, value)
 
 
@@ -147,10 +149,11 @@ def _local(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _validator(schema: str, formats: bool) -> Any:
+def _validator(schema: str, formats: bool, known: bool) -> Any:
     parameters = json.loads(schema)
     try:
-        Draft202012Validator.check_schema(parameters)
+        if not known:
+            Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         raise ValueError(f"a tool's parameters are no JSON Schema at {error.json_path}: {error.message}") from error
     # jsonschema's own registry fetches what a $ref names from the network; a schema from a file must not make it do so.

@@ -85,13 +85,16 @@ def mended(schema: Any) -> Schema:
     if not isinstance(schema, Mapping):
         return {}
     try:
-        copy: Schema = mapped(_without_identifiers(modern(schema)), _without_broken_patterns)
+        copy: Schema = modern(schema)
+        text = json.dumps(copy, default=dict)  # tells which of the walks are needed: most schemas need none
+        if any(f'"{name}": ' in text for name in _IDENTIFIERS):
+            copy = _without_identifiers(copy, text)
+        if '"pattern' in text:
+            copy = mapped(copy, _without_broken_patterns)
         _drop_what_is_no_schema(copy)
-        return (
-            mapped(copy, lambda part: _without_dead_end(part, copy))
-            if re.search(r"\$(?:ref|dynamicRef)", json.dumps(copy))
-            else copy
-        )
+        if "$ref" in text or "$dynamicRef" in text:
+            return mapped(copy, lambda part: _without_dead_end(part, copy))  # type: ignore[no-any-return]
+        return copy
     except RecursionError:  # it nests deeper than anybody could check
         return {}
 
@@ -200,13 +203,16 @@ _OLD_KEYWORDS: Mapping[str, Callable[[Schema], None]] = {
 _OLD = _OLD_KEYWORDS.keys()
 
 
-def _without_identifiers(schema: Schema) -> Schema:
+_IDENTIFIERS = ("$schema", "$id", "id")
+
+
+def _without_identifiers(schema: Schema, text: str) -> Schema:
     """Of no use where every `$ref` begins at the root, and other drafts' names would only send readers astray."""
-    if re.search(r'"\$(?:ref|dynamicRef)": "[^#]', json.dumps(schema, default=dict)):
+    if re.search(r'"\$(?:ref|dynamicRef)": "[^#]', text):
         return schema
 
     def change(part: Schema) -> Schema:
-        return {name: value for name, value in part.items() if name not in ("$schema", "$id", "id")}
+        return {name: value for name, value in part.items() if name not in _IDENTIFIERS}
 
     changed: Schema = mapped(schema, change)
     return changed

@@ -58,6 +58,25 @@ def _pattern_properties(validator: Any, patterns: Any, instance: Any, _: Any) ->
                     yield from validator.descend(value, part, path=name, schema_path=pattern)
 
 
+def _properties(validator: Any, properties: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """jsonschema's rule, which makes a validator for each part: one that asks for a type only needs none."""
+    if not validator.is_type(instance, "object"):
+        return
+    for name, part in properties.items():
+        if name in instance and not _is_of_plain_type(validator, part, instance[name]):
+            yield from validator.descend(instance[name], part, path=name, schema_path=name)
+
+
+_REMARKS = frozenset({"type", "title", "description", "default", "examples"})
+
+
+def _is_of_plain_type(validator: Any, part: Any, value: Any) -> bool:
+    """Whether a value is of the type that a schema asks for, and the schema asks for nothing else."""
+    if not (isinstance(part, dict) and part.keys() <= _REMARKS and isinstance(part.get("type"), str)):
+        return False
+    return bool(validator.is_type(value, part["type"]))
+
+
 def _additional_properties(validator: Any, part: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
@@ -139,6 +158,7 @@ _RULES = {
     "oneOf": _bounded("oneOf"),
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
+    "properties": _properties,
     "uniqueItems": _unique_items,
 }
 Validator: Any = extend(Draft202012Validator, _RULES)  # type: ignore[no-untyped-call]

@@ -56,9 +56,10 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
 def uncorrected_retry(reading: Reading) -> Iterator[Finding]:
     """A call that failed in the turn before, made again as it was."""
     failed: list[Attempt] = []
-    for attempts in reading.calling.values() if reading.suspects else ():
+    suspicious = {attempt.message_index for attempt in reading.suspects}
+    for index, attempts in reading.calling.items() if suspicious else ():
         for attempt in attempts:
             if failed and any(asks_the_same(attempt, earlier) for earlier in failed):
                 explanation = f"{attempt.call.name or 'the call'} failed one turn before, and is made again as it was"
                 yield reading.at_call(attempt, ErrorCode.UNCORRECTED_RETRY, explanation)
-        failed = [attempt for attempt in attempts if attempt.failed]
+        failed = [attempt for attempt in attempts if attempt.failed] if index in suspicious else []
