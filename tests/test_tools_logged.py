@@ -204,3 +204,8 @@ ANY_JSON = st.recursive(
 def test_whatever_is_called_a_schema_can_be_checked_with(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
     first = found(schema, arguments)
     assert found(json.loads(json.dumps(schema)), arguments) == first
+
+
+def test_a_draft_that_nobody_knows_forbids_nothing_and_stops_nothing() -> None:
+    schema = {"$schema": "x", "type": "object", "properties": {"a": {"$ref": "http://elsewhere/part"}}}
+    assert mended(schema)["properties"] == {"a": {}}

@@ -16,6 +16,7 @@ costs one check and not the whole tool. Left out: which objects are closed (`too
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -220,8 +221,9 @@ def _without_identifiers(schema: Schema, text: str) -> Schema:
 
 def _drop_what_is_no_schema(schema: Schema) -> None:
     """Take out, one by one, the keywords that the schema of schemas refuses."""
-    if jsonschema_rs.meta.is_valid(schema):
-        return
+    with suppress(jsonschema_rs.ReferencingError):  # of a draft that it doesn't know: then jsonschema says
+        if jsonschema_rs.meta.is_valid(schema):
+            return
     for _ in range(MAX_MENDS):
         error = next(_META.iter_errors(schema), None)
         if error is None:
