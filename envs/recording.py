@@ -16,7 +16,7 @@ from tyro.conf import Positional
 
 from envs.env import MAX_SEED, make
 from envs.episode import Limits
-from envs.manifest import check_config, commit, keep_manifest, versions, weights_hash
+from envs.manifest import check_config, commit, keep_manifest, keep_spent, versions, weights_hash
 from envs.policies import Policy, load_policy
 from envs.policies.server import ServerOptions, ServerPolicy, shown
 from envs.progress import Tally, watched
@@ -84,8 +84,12 @@ class Rollout:
             )
             # A bar would run into what a person types.
             console = Console(stderr=True, highlight=False, force_terminal=False if policy.name == "human" else None)
-            for trajectory in watched(trajectories, len(missing), tally, console):
-                file.write(trajectory)
+            try:
+                for trajectory in watched(trajectories, len(missing), tally, console):
+                    file.write(trajectory)
+            finally:  # an interrupted command has spent something too
+                if tally.spent and tally.spent.answers:
+                    keep_spent(self.out, {"trajectories": tally.ended, **tally.spent.to_json()})
         of_user = f"; the user {user.spent.line()}" if isinstance(user, ServerPolicy) else ""
         return self._said(tally, len(missing), len(file.faulted), of_user)
 

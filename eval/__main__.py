@@ -6,10 +6,11 @@ python -m eval --env store-v1 --policy tiny --policy expert -k 4
 python -m eval compare runs/demo                     # task by task: what became of each error
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
 python -m eval report runs/demo                      # a page about the run, to send to others
+python -m eval bench                                 # how fast these are
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,7 +24,7 @@ from tools.command import InputError, run
 class Config:
     """Error rates per 100 calls with 95% intervals: a leaderboard of policies, which are tried in worlds as far as they
     were not yet, or of the policies in files of trajectories; or what a run folder says of before and after.
-    Further commands, each with a --help of its own: python -m eval compare | replay | report"""
+    Further commands, each with a --help of its own: python -m eval compare | replay | report | bench"""
 
     files: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="")
@@ -202,7 +203,7 @@ class Report:
         print(write(self.run, self.out or self.run / "report.html", against=self.against))
 
 
-Command = TypeVar("Command", Config, Compare, Replay, Report)
+Command = TypeVar("Command", bound=Callable[[], int | None])
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
@@ -214,6 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
             return _read(Replay, "python -m eval replay", given[1:])()
         case ["report"]:
             return _read(Report, "python -m eval report", given[1:])()
+        case ["bench"]:
+            from eval.bench import Bench
+
+            return _read(Bench, "python -m eval bench", given[1:])()
         case _:
             return _read(Config, "python -m eval", given, default=_suite(given))()
 
