@@ -65,9 +65,10 @@ class Rollout:
         user = load_policy(self.user, server=self.server) if self.user else None
         config = self._config(policy, user)
         check_config(self.out, config)
-        with RolloutFile(self.out, env=self.env, policy=policy.name, wanted=self._ids()) as file:
-            keep_manifest(self.out, config, self._made_with(policy))
-            missing = [name for name in self._ids() if name not in file.finished]
+        with RolloutFile(self.out, env=self.env, policy=policy.name, wanted=self.ids()) as file:
+            missing = [name for name in self.ids() if name not in file.finished]
+            if missing:
+                keep_manifest(self.out, config, self._made_with(policy))
             tally = Tally(spent=getattr(policy, "spent", None), notes=getattr(policy, "notes", ()))
             trajectories = rollout(
                 policy,
@@ -102,7 +103,8 @@ class Rollout:
             remarks.append(f"{tally.faults} ended by faults: the same command tries them again")
         said = f" ({'; '.join(remarks)})" if remarks else ""
         spent = f", {tally.spent.line()}" if tally.spent else ""
-        return f"{tally.ended} trajectories{said}, {tally.line()}{spent}{of_user}: {self.out}"
+        rates = f", {tally.line()}{spent}{of_user}" if missing else ""
+        return f"{tally.ended} trajectories{said}{rates}: {self.out}"
 
     def _check(self) -> None:
         make(self.env, split=self.split).close()
@@ -113,7 +115,7 @@ class Rollout:
         if self.first_seed + self.n - 1 > MAX_SEED:
             raise InputError(f"a seed is at most {MAX_SEED}: choose a smaller first-seed or n")
 
-    def _ids(self) -> list[str]:
+    def ids(self) -> list[str]:
         """The trajectories that the file is to have."""
         return [
             trajectory_id(self.env, self.split, seed, number)

@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from tools.command import InputError, run
+
+if TYPE_CHECKING:
+    from eval.running import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class Config:
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
     """How many requests a server is asked at once."""
+    max_tokens: int | None = None
+    """The most tokens of a turn that a server may give."""
+    price_in: float = 0.0
+    """What a million tokens of prompt cost at a server, for the cost per task."""
+    price_out: float = 0.0
+    """What a million tokens of answer cost at a server."""
     out: Path = Path("runs/eval")
     """Where the trajectories go, and are gone on with."""
     suite: Path | None = None
@@ -74,24 +83,26 @@ class Config:
         forms = [name for name in ("json", "csv", "markdown", "html") if getattr(self, name)]
         if len(forms) > 1:
             raise InputError(f"one form at a time: choose one of {', '.join(f'--{name}' for name in forms)}")
-        files = (*self.files, *self._tried())
-        if not files:
+        trial = self._trial()
+        if not self.files and trial is None:
             raise InputError("nothing to show: give files of trajectories, a run folder, or --env and --policy")
-        boards = show(files, form=forms[0] if forms else "terminal", by=self.by)  # type: ignore[arg-type]
+        form: Any = forms[0] if forms else "terminal"
+        boards = show(self.files, form=form, by=self.by, trial=trial)
         passed = list(passed_bars(boards, bars))
         for line in passed:
             print(f"too many errors: {line}", file=sys.stderr)
         return int(bool(passed))
 
-    def _tried(self) -> list[Path]:
-        """The files of the policies that are named, once all that was missing in them is done."""
+    def _trial(self) -> "Trial | None":
+        """The policies that are to be tried in worlds; None where none is named."""
         if not self.env and not self.policy:
-            return []
+            return None
         if not self.env or not self.policy:
             raise InputError("--env and --policy go together: which policy is to be tried in which world?")
+        from envs.policies.server import ServerOptions
         from eval.running import Trial
 
-        trial = Trial(
+        return Trial(
             envs=self.env,
             policies=self.policy,
             splits=self.split or ("test",),
@@ -100,13 +111,14 @@ class Config:
             first_seed=self.first_seed,
             temperature=self.temperature,
             batch=self.batch,
-            concurrency=self.concurrency,
+            server=ServerOptions(
+                concurrency=self.concurrency,
+                max_tokens=self.max_tokens,
+                price_in=self.price_in,
+                price_out=self.price_out,
+            ),
             out=self.out,
         )
-        rollouts = list(trial.rollouts())
-        for rollout in rollouts:
-            print(rollout.record(), file=sys.stderr)
-        return [rollout.out for rollout in rollouts]
 
 
 @dataclass(frozen=True, slots=True)

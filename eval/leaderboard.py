@@ -6,7 +6,7 @@ Left out: how it looks (`eval.ranking`), trajectories that stand in two files, t
 (`eval.compare`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from critics.formats import Unreadable, read_logs
 from critics.rates import Measured
 from critics.rules import criticize
 from envs.trajectory import Trajectory
+from eval.spending import Spending, spending
 from eval.standing import Figures, Standing
 from tools.command import InputError
 
@@ -37,11 +38,23 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The figures of one policy. `files` are what they come from, with the number of trajectories in each."""
+    """The figures of one policy. `files` are what they come from, with the number of trajectories in each; `spent` is
+    what a server's answers took, where that is known."""
 
     policy: str
     figures: Figures
     files: Mapping[Path, int]
+    spent: Spending | None = None
+
+    @property
+    def tokens_per_task(self) -> float | None:
+        """Sampled tokens, from the turns where they have them, else as the server counted them."""
+        counted = self.spent.completion_tokens_per_task if self.spent else None
+        return counted if self.figures.tokens_per_task is None else self.figures.tokens_per_task
+
+    @property
+    def cost_per_task(self) -> float | None:
+        return self.spent.cost_per_task if self.spent else None
 
     @property
     def measured(self) -> Measured:
@@ -84,6 +97,9 @@ class Leaderboard:
                 "policy": row.policy,
                 "best": row is self.best,
                 **row.figures.to_json(),
+                "tokens_per_task": row.tokens_per_task,
+                "cost_per_task": row.cost_per_task,
+                "spent": row.spent.to_json() if row.spent else None,
                 "files": {str(path): count for path, count in row.files.items()},
             }
             for row in self.rows
@@ -91,22 +107,24 @@ class Leaderboard:
         return {"env": self.env, "split": self.split, "rows": rows}
 
 
-def leaderboards(paths: Sequence[Path]) -> list[Leaderboard]:
+def leaderboards(paths: Sequence[Path], only: Mapping[Path, Collection[str]] | None = None) -> list[Leaderboard]:
     """A leaderboard for each (env, split) of the files, in the order in which they are met.
 
+    Of a file that is in `only`, the trajectories with these ids count.
     Raises InputError for a file that can't be read, has no trajectories or is given twice.
     """
     standings: dict[Group, Standing] = {}
     files: dict[Group, dict[Path, int]] = {}
     for path in _once(paths):
-        for trajectory, findings in criticized_in(path):
+        for trajectory, findings in criticized_in(path, (only or {}).get(path)):
             group = Group.of(trajectory, path)
             standings.setdefault(group, Standing()).add(trajectory, findings)
             of_group = files.setdefault(group, {})
             of_group[path] = of_group.get(path, 0) + 1
     boards: dict[tuple[str, str], list[Row]] = {}
     for group, standing in standings.items():
-        row = Row(policy=group.policy, figures=standing.figures(), files=files[group])
+        spent = spending(files[group], env=group.env, split=group.split, policy=group.policy)
+        row = Row(policy=group.policy, figures=standing.figures(), files=files[group], spent=spent)
         boards.setdefault((group.env, group.split), []).append(row)
     return [
         Leaderboard(env=env, split=split, rows=sorted(rows, key=lambda row: row.rank))
@@ -131,8 +149,9 @@ def _once(paths: Sequence[Path]) -> Iterator[Path]:
         yield path
 
 
-def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
-    """The trajectories of a file, in any form that `critics.formats` knows, with their findings.
+def criticized_in(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[Trajectory, list[Finding]]]:
+    """The trajectories of a file, in any form that `critics.formats` knows, with their findings; those with ids in
+    `only`, where that is given.
 
     Without a last line that is being written. Raises InputError for what can't be read, with its line, and for a file
     without any trajectory: rates of a part of it would be taken for those of the whole.
@@ -141,7 +160,8 @@ def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
     for part in read_logs(path):
         if not isinstance(part, Unreadable):
             place, trajectory = part
-            yield trajectory, criticized(trajectory, str(place))
+            if only is None or trajectory.id in only:
+                yield trajectory, criticized(trajectory, str(place))
         elif not part.cut_off:
             raise InputError(f"{part.place}: {part.reason}: repair or remove it (python -m critics reads the rest)")
         empty = False

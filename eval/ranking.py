@@ -39,8 +39,8 @@ class Ranking:
         split = f", split {self.board.split}" if self.board.split else ""
         yield said(f"{self.board.env or 'world not known'}{split}", "bold")
         figures, codes, width = self._figures(), _codes(self.board.rows), options.max_width
-        fewer = {name: cell for name, cell in figures.items() if cell is not _tokens}
-        layouts = ((figures | _short(codes), 2), (figures, 2), (fewer, 1))
+        fewer = {name: cell for name, cell in figures.items() if cell not in (_tokens, _cost)}
+        layouts = ((figures | _short(codes), 2), (figures, 2), (figures, 1), (fewer, 1))
         tables = [_by_policy(self.board.rows, columns, padding) for columns, padding in layouts]
         fits = (_width(table, console, options) <= width for table in tables)
         if (place := next((place for place, fit in enumerate(fits) if fit), None)) is not None:
@@ -57,9 +57,10 @@ class Ranking:
     def _figures(self) -> dict[str, Cell]:
         """The columns that stand before those of the error codes, by heading."""
         attempts = max((len(row.figures.passes) for row in self.board.rows), default=0)
-        sampled = any(row.figures.tokens_per_task for row in self.board.rows)
+        sampled = any(row.tokens_per_task for row in self.board.rows)
+        priced = any(row.cost_per_task is not None for row in self.board.rows)
         return {
-            "tasks": lambda row: Text(str(row.measured.tasks)),
+            "tasks": lambda row: Text(tasks_of(row)),
             "calls": lambda row: Text(str(row.measured.calls)),
             "invalid calls\nper 100": lambda row: Text.assemble(
                 _interval(row.measured.invalid_per_100), ("*", "bold green") if row is self.board.best else ""
@@ -67,6 +68,7 @@ class Ranking:
             "success": lambda row: _success(row.measured.success),
             **({f"pass^{attempts}": lambda row: _all_pass(row, attempts)} if attempts > 1 else {}),
             **({"tokens\nper task": _tokens} if sampled else {}),
+            **({"cost\nper task": _cost} if priced else {}),
             "valid calls\nper task": lambda row: Text(f"{row.measured.valid_calls_per_task:.2f}"),
             "faults": lambda row: Text(str(row.measured.faults), style="yellow" if row.measured.faults else ""),
         }
@@ -113,11 +115,11 @@ class Grouped:
         numbers = sorted({number for row in self.board.rows for number in row.figures.groups[self.by]})
         label = f"{'turn' if self.by == 'turn' else 'tools offered'}, invalid per 100 calls"
         yield from _by_figure(
-            self.board.rows, {self._name(number): self._cell(number) for number in numbers}, label, options.max_width
+            self.board.rows,
+            {group_name(self.by, number): self._cell(number) for number in numbers},
+            label,
+            options.max_width,
         )
-
-    def _name(self, number: int) -> str:
-        return f"{number} and later" if self.by == "turn" and number == LATE else str(number)
 
     def _cell(self, number: int) -> Cell:
         def cell(row: Row) -> Text:
@@ -125,6 +127,10 @@ class Grouped:
             return _interval(rate) if rate else Text("-", style="dim")
 
         return cell
+
+
+def group_name(by: str, number: int) -> str:
+    return f"{number} and later" if by == "turn" and number == LATE else str(number)
 
 
 def _table(*headings: str, padding: int = 2) -> Table:
@@ -189,5 +195,18 @@ def _all_pass(row: Row, k: int) -> Text:
 
 
 def _tokens(row: Row) -> Text:
-    tokens = row.figures.tokens_per_task
+    tokens = row.tokens_per_task
     return Text(f"{tokens:.0f}") if tokens else Text("-", style="dim")
+
+
+def _cost(row: Row) -> Text:
+    cost = row.cost_per_task
+    return Text("-", style="dim") if cost is None else Text(f"{cost:.4g}")
+
+
+def tasks_of(row: Row) -> str:
+    """How many tasks, and how often each was tried: `20x4`, or `75 in 20` where that differs from task to task."""
+    tried, tasks = row.measured.tasks, row.figures.tasks
+    if tried == tasks:
+        return str(tasks)
+    return f"{tasks}x{tried // tasks}" if len(row.figures.passes) * tasks == tried else f"{tried} in {tasks}"
