@@ -245,7 +245,7 @@ def _suite(given: Sequence[str]) -> Config | None:
     from eval.suite import read_suite
 
     known = [part.name for part in fields(Config) if part.name not in ("files", "suite")]
-    return Config(**read_suite(Path(path), known))
+    return read_suite(Path(path), Config, known)
 
 
 def _read(command: type[Command], prog: str, arguments: Sequence[str], default: Command | None = None) -> Command:

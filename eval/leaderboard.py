@@ -13,11 +13,12 @@ from typing import Any
 
 from critics.finding import Finding
 from critics.formats import Unreadable, read_logs
-from critics.rates import Measured
+from critics.rates import Measured, Rate
 from critics.rules import criticize
 from envs.trajectory import Trajectory
 from eval.spending import Spending, spending
 from eval.standing import Figures, Standing
+from tools import ErrorCode
 from tools.command import InputError
 
 
@@ -60,6 +61,12 @@ class Row:
     def measured(self) -> Measured:
         return self.figures.measured
 
+    def rate(self, code: ErrorCode, *, guess: bool = False) -> Rate:
+        """How often a code was found, or guessed, per 100 calls; where it never was, none of the calls, with how little
+        that says of few."""
+        found = (self.measured.warnings if guess else self.measured.codes).get(code)
+        return found or Rate.share(0, self.measured.calls, per=100)
+
     @property
     def rank(self) -> tuple[bool, float, float, str]:
         """By invalid calls, then by success; who made no call at all has no rate and comes last."""
@@ -81,6 +88,13 @@ class Leaderboard:
         rows = [row for row in self.rows if row.measured.calls]
         lows = [row.measured.invalid_per_100.low for row in rows[1:]]
         return rows[0] if lows and rows[0].measured.invalid_per_100.high < min(lows) else None
+
+    @property
+    def codes(self) -> list[tuple[ErrorCode, bool]]:
+        """The codes that any policy has, and whether they are guesses: errors first, then guesses."""
+        errors = [(code, False) for code in ErrorCode if any(code in row.measured.codes for row in self.rows)]
+        guesses = [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in self.rows)]
+        return errors + guesses
 
     @property
     def files(self) -> dict[Path, int]:

@@ -38,7 +38,7 @@ class Ranking:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         split = f", split {self.board.split}" if self.board.split else ""
         yield said(f"{self.board.env or 'world not known'}{split}", "bold")
-        figures, codes, width = self._figures(), _codes(self.board.rows), options.max_width
+        figures, codes, width = self._figures(), _codes(self.board), options.max_width
         fewer = {name: cell for name, cell in figures.items() if cell not in (_tokens, _cost)}
         layouts = ((figures | _short(codes), 2), (figures, 2), (figures, 1), (fewer, 1))
         tables = [_by_policy(self.board.rows, columns, padding) for columns, padding in layouts]
@@ -147,11 +147,9 @@ def _width(table: Table, console: Console, options: ConsoleOptions) -> int:
     return Measurement.get(console, wide, table).maximum - max(0, widest - NAME)
 
 
-def _codes(rows: Sequence[Row]) -> dict[str, Cell]:
-    """The codes that occur, the errors first, then the guesses."""
-    errors = [(code, False) for code in ErrorCode if any(code in row.measured.codes for row in rows)]
-    guesses = [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in rows)]
-    return {f"{code} (guess)" if guess else str(code): _rate(code, guess) for code, guess in errors + guesses}
+def _codes(board: Leaderboard) -> dict[str, Cell]:
+    """The codes that occur, by name."""
+    return {f"{code} (guess)" if guess else str(code): _rate(code, guess) for code, guess in board.codes}
 
 
 def _short(codes: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -168,11 +166,7 @@ def _short(codes: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def _rate(code: ErrorCode, guess: bool) -> Cell:
-    def cell(row: Row) -> Text:
-        rate = (row.measured.warnings if guess else row.measured.codes).get(code)
-        return _interval(rate) if rate else Text("-", style="dim")
-
-    return cell
+    return lambda row: _interval(row.rate(code, guess=guess))
 
 
 def _interval(rate: Rate) -> Text:

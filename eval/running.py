@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Trial:
     first_seed: int = 0
     temperature: float = 1.0
     batch: int = 64
-    server: ServerOptions
+    server: ServerOptions = field(default_factory=ServerOptions)
     out: Path
 
     @property
@@ -59,6 +59,9 @@ class Trial:
         return asked
 
     def _check(self) -> None:
+        for name, number in (("tasks", self.tasks), ("k", self.k)):
+            if number < 1:
+                raise InputError(f"--{name} must be at least 1, came {number}")
         for what, names in (("world", self.envs), ("split", self.splits), ("policy", self.policies)):
             known: dict[str, str] = {}
             for name in names:

@@ -19,6 +19,8 @@ from tools.screen import visible
 
 Cells = dict[str, Any]
 
+BEST = " (best)"
+
 
 def to_csv(boards: Sequence[Leaderboard], by: Sequence[str] = ()) -> str:
     """A line a policy, with the ends of intervals in columns of their own. Rates are per 100 calls, success a share;
@@ -43,10 +45,8 @@ def _rows(board: Leaderboard, by: Sequence[str]) -> Iterator[Cells]:
             cells |= {f"pass@{each.k}": each.at, f"pass^{each.k}": each.hat}
         cells |= {"valid_calls_per_task": measured.valid_calls_per_task, "calls_per_task": figures.calls_per_task}
         cells |= {"tokens_per_task": row.tokens_per_task, "cost_per_task": row.cost_per_task}
-        for code, rate in measured.codes.items():
-            cells |= _ends(str(code), rate)
-        for code, rate in measured.warnings.items():
-            cells |= _ends(f"{code}_guess", rate)
+        for code, guess in board.codes:
+            cells |= _ends(f"{code}_guess" if guess else str(code), row.rate(code, guess=guess))
         for name in by:
             for number, rate in sorted(figures.groups[name].items()):
                 cells |= _ends(f"{name}_{number}", rate)
@@ -59,26 +59,30 @@ def _ends(name: str, rate: Rate) -> Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A table of texts. The first cell of a row is a policy's name; `best` is the number of the row that is best."""
+    """A table of texts. The first cell of a row is a policy's name."""
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-    best: int | None = None
 
 
 def sheets(board: Leaderboard, by: Sequence[str] = ()) -> list[Sheet]:
-    """A leaderboard as tables: its figures, and invalid calls by what is named. Names are safe for a terminal."""
+    """A leaderboard as tables: its figures, its error codes, and invalid calls by what is named. Names are safe for a
+    terminal."""
     place = f"{visible(board.env) or 'world not known'}, split {visible(board.split) or 'not known'}"
-    return [_sheet(place, board, _columns(board)), *(_grouped(board, each) for each in by)]
+    codes = {f"{code} (guess)" if guess else str(code): _of_code(code, guess) for code, guess in board.codes}
+    by_code = [_sheet("errors per 100 calls", board, codes)] if codes else []
+    return [_sheet(place, board, _columns(board), mark=BEST), *by_code, *(_grouped(board, each) for each in by)]
 
 
-def _sheet(caption: str, board: Leaderboard, columns: Mapping[str, Callable[[Row], str]]) -> Sheet:
+def _sheet(caption: str, board: Leaderboard, columns: Mapping[str, Callable[[Row], str]], *, mark: str = "") -> Sheet:
     return Sheet(
         caption=caption,
         headings=["policy", *columns],
-        rows=[[visible(row.policy), *(cell(row) for cell in columns.values())] for row in board.rows],
-        best=0 if board.best else None,
+        rows=[
+            [visible(row.policy) + (mark if row is board.best else ""), *(cell(row) for cell in columns.values())]
+            for row in board.rows
+        ],
     )
 
 
@@ -92,8 +96,6 @@ def _grouped(board: Leaderboard, by: str) -> Sheet:
 def _columns(board: Leaderboard) -> Mapping[str, Callable[[Row], str]]:
     rows = board.rows
     attempts = max((len(row.figures.passes) for row in rows), default=0)
-    codes = [code for code in ErrorCode if any(code in row.measured.codes for row in rows)]
-    guesses = [code for code in ErrorCode if any(code in row.measured.warnings for row in rows)]
     sampled = any(row.tokens_per_task is not None for row in rows)
     priced = any(row.cost_per_task is not None for row in rows)
     return {
@@ -107,17 +109,11 @@ def _columns(board: Leaderboard) -> Mapping[str, Callable[[Row], str]]:
         **({"tokens per task": lambda row: _number(row.tokens_per_task, ".0f")} if sampled else {}),
         **({"cost per task": lambda row: _number(row.cost_per_task, ".4g")} if priced else {}),
         "faults": lambda row: str(row.measured.faults),
-        **{str(code): _of_code(code, guess=False) for code in codes},
-        **{f"{code} (guess)": _of_code(code, guess=True) for code in guesses},
     }
 
 
-def _of_code(code: ErrorCode, *, guess: bool) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        rate = (row.measured.warnings if guess else row.measured.codes).get(code)
-        return _shown(rate) if rate else "-"
-
-    return cell
+def _of_code(code: ErrorCode, guess: bool) -> Callable[[Row], str]:
+    return lambda row: _shown(row.rate(code, guess=guess))
 
 
 def _of_group(by: str, number: int) -> Callable[[Row], str]:
@@ -151,9 +147,7 @@ def to_markdown(boards: Sequence[Leaderboard], sources: Sequence[Text], by: Sequ
 
 def _markdown(sheet: Sheet) -> str:
     lines = [f"**{_plain(sheet.caption)}**", "", _line(sheet.headings), f"|---{'|---:' * (len(sheet.headings) - 1)}|"]
-    for number, row in enumerate(sheet.rows):
-        name = _plain(row[0])
-        lines.append(_line([f"**{name}** (best)" if number == sheet.best else name, *row[1:]]))
+    lines += [_line([_plain(row[0]), *row[1:]]) for row in sheet.rows]
     return "\n".join([*lines, ""])
 
 

@@ -35,8 +35,8 @@ def show(
     tried = trial.carry_out() if trial else {}
     with Console(stderr=True).status("reading trajectories"):
         boards = leaderboards([*files, *tried], only=tried)
-    options = f"{shlex.join(map(str, files))} {trial.options}".strip() if trial else ""
-    sources = [source(board, options) for board in boards]
+    again = f"{shlex.join(map(str, files))} {trial.options}".strip() if trial else ""
+    sources = [source(board, again, by=by) for board in boards]
     match form:
         case "json":
             figures = {str(run.path): run.summary for run in runs}

@@ -1,7 +1,7 @@
 """What a leaderboard was made from, and how to make it again."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -11,14 +11,15 @@ from eval.leaderboard import Leaderboard
 from tools.screen import said, visible
 
 
-def source(board: Leaderboard, options: str = "") -> Text:
+def source(board: Leaderboard, options: str = "", *, by: Sequence[str] = ()) -> Text:
     """How many trajectories, and the command that prints the leaderboard again, in a line that can be copied whole.
 
     `options` are what it needs where the policies were tried by the command itself, in place of the files. Below stand
     the seeds, commit and versions that made them, where manifests beside the files say so.
     """
     counts = " + ".join(map(str, board.files.values()))
-    command = f"python -m eval {options or shlex.join(map(str, board.files))}"
+    further = "".join(f" --by {each}" for each in by)
+    command = f"python -m eval {options or shlex.join(map(str, board.files))}{further}"
     lines = Text.assemble((f"{counts} trajectories: ", "dim"), said(command))
     for made in dict.fromkeys(line for path in board.files for line in _made(path)):
         lines.append(f"\nmade with {made}", style="dim")
