@@ -60,7 +60,7 @@ class Rollout:
 
     def record(self) -> str:
         """Do what is missing; gives a line that says what was done."""
-        self._check()
+        self.check()
         policy = load_policy(self.policy, temperature=self.temperature, server=self.server)
         user = load_policy(self.user, server=self.server) if self.user else None
         config = self._config(policy, user)
@@ -106,7 +106,8 @@ class Rollout:
         rates = f", {tally.line()}{spent}{of_user}" if missing else ""
         return f"{tally.ended} trajectories{said}{rates}: {self.out}"
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises InputError for a world, a split or a number that makes no sense."""
         make(self.env, split=self.split).close()
         least = {"n": 1, "per_task": 1, "first_seed": 0, "batch": 1, "temperature": 0, "sampling_seed": 0}
         for name, number in least.items():

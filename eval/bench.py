@@ -1,6 +1,7 @@
 """How fast `eval` is, on files that are made for it: `python -m eval bench`.
 
-The files hold rollouts of the scripted policies, written again and again under other names. Each figure is taken in a
+The files hold trajectories that are written again and again under other names: those of `--of`, or else rollouts of the
+scripted policies, which have no token ids and so are shorter than a model's. Each figure is taken in a
 process of its own, with Python's start and all imports: what a person waits for. Seconds are CPU seconds, so that other
 work on the machine counts little.
 
@@ -13,7 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,8 @@ class Bench:
     """How many the leaderboard is over."""
     gigabytes: float = 0.1
     """The size of the file that is replayed."""
+    of: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Trajectories to make the files of; else the scripted policies' in store-v1."""
     json: bool = False
     """Print the figures as JSON."""
 
@@ -45,7 +48,8 @@ class Bench:
         if self.trajectories < 1 or not self.gigabytes > 0:
             raise InputError("expected at least 1 trajectory and more than 0 gigabytes")
         with tempfile.TemporaryDirectory() as folder:
-            speed = measured(Path(folder), trajectories=self.trajectories, size=round(self.gigabytes * 1e9))
+            size = round(self.gigabytes * 1e9)
+            speed = measured(Path(folder), trajectories=self.trajectories, size=size, of=self.of)
         print(json.dumps(asdict(speed), indent=2) if self.json else speed.table())
 
 
@@ -82,12 +86,16 @@ class Speed:
         return "\n".join([f"{'':<{wide}}  CPU seconds", *said])
 
 
-def measured(folder: Path, *, trajectories: int, size: int) -> Speed:
-    """All figures, on files of so many trajectories and so many bytes, which are written to a folder."""
+def measured(folder: Path, *, trajectories: int, size: int, of: Path | None = None) -> Speed:
+    """All figures, on files of so many trajectories and so many bytes, which are written to a folder.
+
+    Raises InputError for a file `of` that has no trajectories of ours.
+    """
     many, big = folder / "many.jsonl", folder / "big.jsonl"
-    lines = int(
-        _run("-c", f"from eval.bench import make; make({str(many)!r}, {trajectories}, {str(big)!r}, {size})")[2]
-    )
+    if of and not lines_of(of):
+        raise InputError(f"{of} has no trajectories to make a file of")
+    asked = (str(many), trajectories, str(big), size, str(of.resolve()) if of else "")
+    lines = int(_run("-c", f"from eval.bench import make; make(*{asked!r})")[2])
     board_s, board_mb, _ = _run("-m", "eval", str(many), "--json")
     help_s = min(_run("-m", "eval", "--help")[0] for _ in range(3))
     far = min(LINES_TO_GO, lines)
@@ -105,30 +113,38 @@ def measured(folder: Path, *, trajectories: int, size: int) -> Speed:
     )
 
 
-def make(many: str, trajectories: int, big: str, size: int) -> None:
+def make(many: str, trajectories: int, big: str, size: int, of: str) -> None:
     """Write both files, and print how many lines the second one has.
 
     In a process of its own too: the peak that the system tells of a process is at least what its parent had.
     """
-    texts = rollouts()
+    texts = lines_of(Path(of)) if of else rollouts()
     write(Path(many), texts, lines=trajectories)
     print(write(Path(big), texts, size=size))
 
 
 def rollouts() -> list[bytes]:
-    """Trajectories as lines of a file, with a mark where each has its number."""
+    """What the scripted policies do, as `lines_of` gives it."""
     from envs.policies import ExpertPolicy
     from envs.policies.scripted import HabitualPolicy
     from envs.rollout import rollout
 
-    records: list[dict[str, Any]] = []
-    for policy in (ExpertPolicy(), HabitualPolicy()):
-        for trajectory in rollout(policy, ENV, range(SEEDS)):
-            record = trajectory.to_json()
-            mark = _MARK.decode()
-            records.append({**record, "id": f"{record['id']}{mark}", "task": {**record["task"], "seed": mark}})
-    lines = [json.dumps(record, separators=(",", ":")).encode() + b"\n" for record in records]
-    return [line.replace(b'"' + _MARK + b'"', _MARK) for line in lines]  # a seed is a number
+    policies = ExpertPolicy(), HabitualPolicy()
+    return [_marked(part.to_json()) for policy in policies for part in rollout(policy, ENV, range(SEEDS))]
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The lines of a file of trajectories, with a mark where each has its number."""
+    from envs.archive import read_trajectories
+
+    return [_marked(part.to_json()) for part in read_trajectories(path)]
+
+
+def _marked(record: Mapping[str, Any]) -> bytes:
+    mark = _MARK.decode()
+    numbered = {**record, "id": f"{record['id']}{mark}", "task": {**record["task"], "seed": mark}}
+    line = json.dumps(numbered, separators=(",", ":")).encode() + b"\n"
+    return line.replace(b'"' + _MARK + b'"', _MARK)  # a seed is a number
 
 
 def write(path: Path, texts: Sequence[bytes], *, lines: int | None = None, size: int | None = None) -> int:

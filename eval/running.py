@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from envs.policies import MODELS, load_policy
 from envs.policies.server import ServerOptions
 from envs.recording import Rollout
 from tools.command import InputError
@@ -49,9 +50,11 @@ class Trial:
         """Do what is missing, with a line on stderr for each file; gives the files, and which trajectories of each are
         asked for.
 
-        Raises InputError before anything is done where a policy is named twice.
+        Raises InputError before anything is done for names that make no sense, or that are given twice.
         """
         self._check()
+        for rollout in self.rollouts():
+            rollout.check()
         asked: dict[Path, frozenset[str]] = {}
         for rollout in self.rollouts():
             print(rollout.record(), file=sys.stderr)
@@ -72,6 +75,10 @@ class Trial:
                     both = f"{name!r} is given twice" if twin == name else f"{twin!r} and {name!r} are the same model"
                     raise InputError(f"{what} {both}: its calls would count twice")
                 known[model] = name
+        for name in self.policies:
+            is_model = ":" in name or name in MODELS or Path(name).is_dir()
+            if not is_model:  # a word that names none is found at once, and a model is loaded when its turn comes
+                load_policy(name)
 
     def rollouts(self) -> Iterator[Rollout]:
         """The rollouts in order; each is done by its `record`."""

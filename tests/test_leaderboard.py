@@ -233,6 +233,9 @@ def test_what_makes_no_sense_is_refused_before_anything_is_tried(tmp_path: Path)
     assert "policy 'expert' is given twice" in refused(*expert, "--policy", "expert", *out)
     twins = ["--policy", "openai:m@http://a/v1", "--policy", "openai:m@http://b/v1"]
     assert "are the same model" in refused("--env", "store-v0", *twins, *out)
+    assert "did you mean 'random'" in refused(*expert, "--policy", "rndom", *out)
+    assert "did you mean 'store-v0'" in refused(*expert, "--env", "stor-v0", *out)
+    assert "no split 'tst'" in refused(*expert, "--split", "test", "--split", "tst", *out)
     assert "no error code" in refused(*expert, "--max-error-rate", "lost=1", *out)
     assert not (tmp_path / "out").exists()
 
