@@ -266,6 +266,31 @@ def test_a_line_that_is_being_written_is_not_there_yet(out: Path, tmp_path: Path
         leaderboards([path])
 
 
+def test_logs_of_other_forms_stand_beside_our_own(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anthropic's messages, whose calls are blocks, in a file without a policy's name."""
+    path = tmp_path / "claude.jsonl"
+    names = ["find", "lost", "find"]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Go."}]
+    for place, name in enumerate(names):
+        use = {"type": "tool_use", "id": f"c{place}", "name": name, "input": {}}
+        answer = {"type": "tool_result", "tool_use_id": f"c{place}", "content": f"{place}"}
+        messages += [{"role": "assistant", "content": [use]}, {"role": "user", "content": [answer]}]
+    tools = [{"name": "find", "description": "", "input_schema": {"type": "object", "properties": {}}}]
+    path.write_text(json.dumps({"id": "a", "tools": tools, "messages": messages}) + "\n")
+    ours = out / "store-v0" / "test" / "expert.jsonl"
+    text, _ = said(capsys, str(ours), str(path), "--json")
+    boards = json.loads(text)["leaderboards"]
+    assert [board["env"] for board in boards] == ["store-v0", ""]
+    [row] = boards[1]["rows"]
+    assert (row["policy"], row["calls"], row["codes"]["nonexistent_tool"]["rate"]) == (
+        "claude.jsonl",
+        3,
+        pytest.approx(100 / 3),
+    )
+
+
 def test_a_zero_says_how_little_few_calls_say(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, _ = said(capsys, *asked(out, tasks=1, k=1))
     line = next(line for line in text.splitlines() if re.match(r"\d expert", line))
