@@ -26,6 +26,9 @@ LABEL, WITH_INTERVAL, BARE = 24, 19, 7
 NAME = 10
 """A policy's name is folded, but not to less than this."""
 
+INVALID, SUCCESS = "invalid calls\nper 100", "success"
+"""The headings of what is shown beside each other in any case."""
+
 Cell = Callable[[Row], Text]
 
 
@@ -40,14 +43,19 @@ class Ranking:
         yield said(f"{self.board.env or 'world not known'}{split}", "bold")
         figures, codes, width = self._figures(), _codes(self.board), options.max_width
         fewer = {name: cell for name, cell in figures.items() if cell not in (_tokens, _cost)}
-        layouts = ((figures | _short(codes), 2), (figures, 2), (figures, 1), (fewer, 1))
+        least = {name: figures[name] for name in (INVALID, SUCCESS)}
+        layouts = ((figures | _short(codes), 2), (figures, 2), (figures, 1), (fewer, 1), (least, 2), (least, 1))
         tables = [_by_policy(self.board.rows, columns, padding) for columns, padding in layouts]
         fits = (_width(table, console, options) <= width for table in tables)
         if (place := next((place for place, fit in enumerate(fits) if fit), None)) is not None:
             yield tables[place]
-            yield from _by_figure(self.board.rows, codes, "error, per 100 calls", width) if place else ()
+            left = {name: cell for name, cell in figures.items() if name not in layouts[place][0]}
+            below = left | codes if place else {}
+            yield from _by_figure(
+                self.board.rows, below, "codes are per 100 calls" if left else "error, per 100 calls", width
+            )
         else:
-            yield from _by_figure(self.board.rows, figures | codes, "", width)
+            yield from _by_figure(self.board.rows, figures | codes, "", width, always=True)
         yield Text()
         if self.board.best:
             yield Text("* best: its interval lies below all others", style="dim")
@@ -62,10 +70,10 @@ class Ranking:
         return {
             "tasks": lambda row: Text(tasks_of(row)),
             "calls": lambda row: Text(str(row.measured.calls)),
-            "invalid calls\nper 100": lambda row: Text.assemble(
+            INVALID: lambda row: Text.assemble(
                 _interval(row.measured.invalid_per_100), ("*", "bold green") if row is self.board.best else ""
             ),
-            "success": lambda row: _success(row.measured.success),
+            SUCCESS: lambda row: _success(row.measured.success),
             **({f"pass^{attempts}": lambda row: _all_pass(row, attempts)} if attempts > 1 else {}),
             **({"tokens\nper task": _tokens} if sampled else {}),
             **({"cost\nper task": _cost} if priced else {}),
@@ -85,10 +93,13 @@ def _by_policy(rows: Sequence[Row], columns: Mapping[str, Cell], padding: int) -
     return table
 
 
-def _by_figure(rows: Sequence[Row], figures: Mapping[str, Cell], label: str, width: int) -> Iterator[Table | Text]:
-    """A row per figure, a column per policy, as many abreast as fit: bare rates where that saves a table."""
+def _by_figure(
+    rows: Sequence[Row], figures: Mapping[str, Cell], label: str, width: int, *, always: bool = False
+) -> Iterator[Table | Text]:
+    """A row per figure, a column per policy, as many abreast as fit: bare rates where that saves a table, unless there
+    are to be intervals `always`."""
     fit = max(1, (width - LABEL) // WITH_INTERVAL)
-    with_intervals = len(rows) <= fit or label == ""
+    with_intervals = always or len(rows) <= fit
     fit = fit if with_intervals else max(1, (width - LABEL) // BARE)
     for first in range(0, len(rows) if figures else 0, fit):
         abreast = rows[first : first + fit]
@@ -199,8 +210,6 @@ def _cost(row: Row) -> Text:
 
 
 def tasks_of(row: Row) -> str:
-    """How many tasks, and how often each was tried: `20x4`, or `75 in 20` where that differs from task to task."""
+    """How many tasks, and how often each was tried: `20x4`, or `20x3.75` where that differs from task to task."""
     tried, tasks = row.measured.tasks, row.figures.tasks
-    if tried == tasks:
-        return str(tasks)
-    return f"{tasks}x{tried // tasks}" if len(row.figures.passes) * tasks == tried else f"{tried} in {tasks}"
+    return str(tasks) if tried == tasks else f"{tasks}x{tried / tasks:.3g}"
