@@ -1,7 +1,8 @@
 """Where a file of trajectories comes from: `FILE.manifest.json` beside it.
 
 `config` is what makes its trajectories comparable; who goes on with the file has to ask for the same. `made_with` says
-by what it was written, an entry for each command, commit and set of versions that took part.
+by what it was written, an entry for each command, commit and set of versions that took part. `spent` says what a
+server's answers took, an entry for each command that asked it.
 Left out: keys and passwords.
 """
 
@@ -31,13 +32,22 @@ def keep_manifest(path: Path, config: Mapping[str, Any], made_with: Mapping[str,
 
     Raises InputError, with a diff, for a file that was begun with another config.
     """
-    target = manifest_path(path)
     earlier = read_manifest(path)
     check_config(path, config)
     makers = earlier.get("made_with", [])
     if made_with in makers:
         return
-    record = {"schema_version": SCHEMA_VERSION, "config": config, "made_with": [*makers, made_with]}
+    _write(path, {"schema_version": SCHEMA_VERSION, **earlier, "config": config, "made_with": [*makers, made_with]})
+
+
+def keep_spent(path: Path, spent: Mapping[str, Any]) -> None:
+    """Add to a file's manifest what a command has spent on it."""
+    record = read_manifest(path)
+    _write(path, {**record, "spent": [*record.get("spent", []), spent]})
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    target = manifest_path(path)
     unfinished = target.with_name(f"{target.name}.unfinished")
     unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(unfinished, target)

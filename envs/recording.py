@@ -16,7 +16,7 @@ from tyro.conf import Positional
 
 from envs.env import MAX_SEED, make
 from envs.episode import Limits
-from envs.manifest import check_config, commit, keep_manifest, versions, weights_hash
+from envs.manifest import check_config, commit, keep_manifest, keep_spent, versions, weights_hash
 from envs.policies import Policy, load_policy
 from envs.policies.server import ServerOptions, ServerPolicy, shown
 from envs.progress import Tally, watched
@@ -60,14 +60,15 @@ class Rollout:
 
     def record(self) -> str:
         """Do what is missing; gives a line that says what was done."""
-        self._check()
+        self.check()
         policy = load_policy(self.policy, temperature=self.temperature, server=self.server)
         user = load_policy(self.user, server=self.server) if self.user else None
         config = self._config(policy, user)
         check_config(self.out, config)
-        with RolloutFile(self.out, env=self.env, policy=policy.name, wanted=self._ids()) as file:
-            keep_manifest(self.out, config, self._made_with(policy))
-            missing = [name for name in self._ids() if name not in file.finished]
+        with RolloutFile(self.out, env=self.env, policy=policy.name, wanted=self.ids()) as file:
+            missing = [name for name in self.ids() if name not in file.finished]
+            if missing:
+                keep_manifest(self.out, config, self._made_with(policy))
             tally = Tally(spent=getattr(policy, "spent", None), notes=getattr(policy, "notes", ()))
             trajectories = rollout(
                 policy,
@@ -84,8 +85,12 @@ class Rollout:
             )
             # A bar would run into what a person types.
             console = Console(stderr=True, highlight=False, force_terminal=False if policy.name == "human" else None)
-            for trajectory in watched(trajectories, len(missing), tally, console):
-                file.write(trajectory)
+            try:
+                for trajectory in watched(trajectories, len(missing), tally, console):
+                    file.write(trajectory)
+            finally:  # an interrupted command has spent something too
+                if tally.spent and tally.spent.answers:
+                    keep_spent(self.out, {"trajectories": tally.ended, **tally.spent.to_json()})
         of_user = f"; the user {user.spent.line()}" if isinstance(user, ServerPolicy) else ""
         return self._said(tally, len(missing), len(file.faulted), of_user)
 
@@ -98,9 +103,11 @@ class Rollout:
             remarks.append(f"{tally.faults} ended by faults: the same command tries them again")
         said = f" ({'; '.join(remarks)})" if remarks else ""
         spent = f", {tally.spent.line()}" if tally.spent else ""
-        return f"{tally.ended} trajectories{said}, {tally.line()}{spent}{of_user}: {self.out}"
+        rates = f", {tally.line()}{spent}{of_user}" if missing else ""
+        return f"{tally.ended} trajectories{said}{rates}: {self.out}"
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises InputError for a world, a split or a number that makes no sense."""
         make(self.env, split=self.split).close()
         least = {"n": 1, "per_task": 1, "first_seed": 0, "batch": 1, "temperature": 0, "sampling_seed": 0}
         for name, number in least.items():
@@ -109,7 +116,7 @@ class Rollout:
         if self.first_seed + self.n - 1 > MAX_SEED:
             raise InputError(f"a seed is at most {MAX_SEED}: choose a smaller first-seed or n")
 
-    def _ids(self) -> list[str]:
+    def ids(self) -> list[str]:
         """The trajectories that the file is to have."""
         return [
             trajectory_id(self.env, self.split, seed, number)

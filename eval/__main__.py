@@ -6,24 +6,28 @@ python -m eval --env store-v1 --policy tiny --policy expert -k 4
 python -m eval compare runs/demo                     # task by task: what became of each error
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
 python -m eval report runs/demo                      # a page about the run, to send to others
+python -m eval bench                                 # how fast these are
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from tools.command import InputError, run
+
+if TYPE_CHECKING:
+    from eval.running import Trial
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Error rates per 100 calls with 95% intervals: a leaderboard of policies, which are tried in worlds as far as they
     were not yet, or of the policies in files of trajectories; or what a run folder says of before and after.
-    Further commands, each with a --help of its own: python -m eval compare | replay | report"""
+    Further commands, each with a --help of its own: python -m eval compare | replay | report | bench"""
 
     files: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="")
@@ -47,6 +51,12 @@ class Config:
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
     """How many requests a server is asked at once."""
+    max_tokens: int | None = None
+    """The most tokens of a turn that a server may give."""
+    price_in: float = 0.0
+    """What a million tokens of prompt cost at a server, for the cost per task."""
+    price_out: float = 0.0
+    """What a million tokens of answer cost at a server."""
     out: Path = Path("runs/eval")
     """Where the trajectories go, and are gone on with."""
     suite: Path | None = None
@@ -73,24 +83,26 @@ class Config:
         forms = [name for name in ("json", "csv", "markdown", "html") if getattr(self, name)]
         if len(forms) > 1:
             raise InputError(f"one form at a time: choose one of {', '.join(f'--{name}' for name in forms)}")
-        files = (*self.files, *self._tried())
-        if not files:
+        trial = self._trial()
+        if not self.files and trial is None:
             raise InputError("nothing to show: give files of trajectories, a run folder, or --env and --policy")
-        boards = show(files, form=forms[0] if forms else "terminal", by=self.by)  # type: ignore[arg-type]
+        form: Any = forms[0] if forms else "terminal"
+        boards = show(self.files, form=form, by=self.by, trial=trial)
         passed = list(passed_bars(boards, bars))
         for line in passed:
             print(f"too many errors: {line}", file=sys.stderr)
         return int(bool(passed))
 
-    def _tried(self) -> list[Path]:
-        """The files of the policies that are named, once all that was missing in them is done."""
+    def _trial(self) -> "Trial | None":
+        """The policies that are to be tried in worlds; None where none is named."""
         if not self.env and not self.policy:
-            return []
+            return None
         if not self.env or not self.policy:
             raise InputError("--env and --policy go together: which policy is to be tried in which world?")
+        from envs.policies.server import ServerOptions
         from eval.running import Trial
 
-        trial = Trial(
+        return Trial(
             envs=self.env,
             policies=self.policy,
             splits=self.split or ("test",),
@@ -99,13 +111,14 @@ class Config:
             first_seed=self.first_seed,
             temperature=self.temperature,
             batch=self.batch,
-            concurrency=self.concurrency,
+            server=ServerOptions(
+                concurrency=self.concurrency,
+                max_tokens=self.max_tokens,
+                price_in=self.price_in,
+                price_out=self.price_out,
+            ),
             out=self.out,
         )
-        rollouts = list(trial.rollouts())
-        for rollout in rollouts:
-            print(rollout.record(), file=sys.stderr)
-        return [rollout.out for rollout in rollouts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +215,7 @@ class Report:
         print(write(self.run, self.out or self.run / "report.html", against=self.against))
 
 
-Command = TypeVar("Command", Config, Compare, Replay, Report)
+Command = TypeVar("Command", bound=Callable[[], int | None])
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
@@ -214,6 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
             return _read(Replay, "python -m eval replay", given[1:])()
         case ["report"]:
             return _read(Report, "python -m eval report", given[1:])()
+        case ["bench"]:
+            from eval.bench import Bench
+
+            return _read(Bench, "python -m eval bench", given[1:])()
         case _:
             return _read(Config, "python -m eval", given, default=_suite(given))()
 
@@ -228,7 +245,7 @@ def _suite(given: Sequence[str]) -> Config | None:
     from eval.suite import read_suite
 
     known = [part.name for part in fields(Config) if part.name not in ("files", "suite")]
-    return Config(**read_suite(Path(path), known))
+    return read_suite(Path(path), Config, known)
 
 
 def _read(command: type[Command], prog: str, arguments: Sequence[str], default: Command | None = None) -> Command:

@@ -6,17 +6,19 @@ Left out: how it looks (`eval.ranking`), trajectories that stand in two files, t
 (`eval.compare`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from critics.finding import Finding
 from critics.formats import Unreadable, read_logs
-from critics.rates import Measured
+from critics.rates import Measured, Rate
 from critics.rules import criticize
 from envs.trajectory import Trajectory
+from eval.spending import Spending, spending
 from eval.standing import Figures, Standing
+from tools import ErrorCode
 from tools.command import InputError
 
 
@@ -37,15 +39,33 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The figures of one policy. `files` are what they come from, with the number of trajectories in each."""
+    """The figures of one policy. `files` are what they come from, with the number of trajectories in each; `spent` is
+    what a server's answers took, where that is known."""
 
     policy: str
     figures: Figures
     files: Mapping[Path, int]
+    spent: Spending | None = None
+
+    @property
+    def tokens_per_task(self) -> float | None:
+        """Sampled tokens, from the turns where they have them, else as the server counted them."""
+        counted = self.spent.completion_tokens_per_task if self.spent else None
+        return counted if self.figures.tokens_per_task is None else self.figures.tokens_per_task
+
+    @property
+    def cost_per_task(self) -> float | None:
+        return self.spent.cost_per_task if self.spent else None
 
     @property
     def measured(self) -> Measured:
         return self.figures.measured
+
+    def rate(self, code: ErrorCode, *, guess: bool = False) -> Rate:
+        """How often a code was found, or guessed, per 100 calls; where it never was, none of the calls, with how little
+        that says of few."""
+        found = (self.measured.warnings if guess else self.measured.codes).get(code)
+        return found or Rate.share(0, self.measured.calls, per=100)
 
     @property
     def rank(self) -> tuple[bool, float, float, str]:
@@ -70,6 +90,13 @@ class Leaderboard:
         return rows[0] if lows and rows[0].measured.invalid_per_100.high < min(lows) else None
 
     @property
+    def codes(self) -> list[tuple[ErrorCode, bool]]:
+        """The codes that any policy has, and whether they are guesses: errors first, then guesses."""
+        errors = [(code, False) for code in ErrorCode if any(code in row.measured.codes for row in self.rows)]
+        guesses = [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in self.rows)]
+        return errors + guesses
+
+    @property
     def files(self) -> dict[Path, int]:
         """The files with trajectories of this leaderboard, and how many each has."""
         counts: dict[Path, int] = {}
@@ -84,6 +111,9 @@ class Leaderboard:
                 "policy": row.policy,
                 "best": row is self.best,
                 **row.figures.to_json(),
+                "tokens_per_task": row.tokens_per_task,
+                "cost_per_task": row.cost_per_task,
+                "spent": row.spent.to_json() if row.spent else None,
                 "files": {str(path): count for path, count in row.files.items()},
             }
             for row in self.rows
@@ -91,22 +121,24 @@ class Leaderboard:
         return {"env": self.env, "split": self.split, "rows": rows}
 
 
-def leaderboards(paths: Sequence[Path]) -> list[Leaderboard]:
+def leaderboards(paths: Sequence[Path], only: Mapping[Path, Collection[str]] | None = None) -> list[Leaderboard]:
     """A leaderboard for each (env, split) of the files, in the order in which they are met.
 
+    Of a file that is in `only`, the trajectories with these ids count.
     Raises InputError for a file that can't be read, has no trajectories or is given twice.
     """
     standings: dict[Group, Standing] = {}
     files: dict[Group, dict[Path, int]] = {}
     for path in _once(paths):
-        for trajectory, findings in criticized_in(path):
+        for trajectory, findings in criticized_in(path, (only or {}).get(path)):
             group = Group.of(trajectory, path)
             standings.setdefault(group, Standing()).add(trajectory, findings)
             of_group = files.setdefault(group, {})
             of_group[path] = of_group.get(path, 0) + 1
     boards: dict[tuple[str, str], list[Row]] = {}
     for group, standing in standings.items():
-        row = Row(policy=group.policy, figures=standing.figures(), files=files[group])
+        spent = spending(files[group], env=group.env, split=group.split, policy=group.policy)
+        row = Row(policy=group.policy, figures=standing.figures(), files=files[group], spent=spent)
         boards.setdefault((group.env, group.split), []).append(row)
     return [
         Leaderboard(env=env, split=split, rows=sorted(rows, key=lambda row: row.rank))
@@ -131,8 +163,9 @@ def _once(paths: Sequence[Path]) -> Iterator[Path]:
         yield path
 
 
-def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
-    """The trajectories of a file, in any form that `critics.formats` knows, with their findings.
+def criticized_in(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[Trajectory, list[Finding]]]:
+    """The trajectories of a file, in any form that `critics.formats` knows, with their findings; those with ids in
+    `only`, where that is given.
 
     Without a last line that is being written. Raises InputError for what can't be read, with its line, and for a file
     without any trajectory: rates of a part of it would be taken for those of the whole.
@@ -141,7 +174,8 @@ def criticized_in(path: Path) -> Iterator[tuple[Trajectory, list[Finding]]]:
     for part in read_logs(path):
         if not isinstance(part, Unreadable):
             place, trajectory = part
-            yield trajectory, criticized(trajectory, str(place))
+            if only is None or trajectory.id in only:
+                yield trajectory, criticized(trajectory, str(place))
         elif not part.cut_off:
             raise InputError(f"{part.place}: {part.reason}: repair or remove it (python -m critics reads the rest)")
         empty = False

@@ -4,11 +4,11 @@ Everything here is arithmetic over counts by task. Left out: what is an error (`
 (`eval.standing`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from math import comb, sqrt
+from math import comb
 
-from critics.rates import Z95, Part, Rate, wilson
+from critics.rates import Part, Rate, wilson
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -57,15 +57,3 @@ def clustered(parts: Iterable[Part], *, per: float = 1.0) -> Rate:
     deff = max(1.0, variance * total / (share * (1 - share)))
     low, high = wilson(share, total / deff)
     return replace(plain, low=low * per, high=high * per)
-
-
-def mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of figures by task with its 95% interval, by the normal approximation; of fewer than two, no width."""
-    if not values:
-        return 0.0, 0.0, 0.0
-    center = sum(values) / len(values)
-    if len(values) < 2:
-        return center, center, center
-    variance = sum((value - center) ** 2 for value in values) / (len(values) - 1)
-    half = Z95 * sqrt(variance / len(values))
-    return center, center - half, center + half

@@ -26,6 +26,9 @@ LABEL, WITH_INTERVAL, BARE = 24, 19, 7
 NAME = 10
 """A policy's name is folded, but not to less than this."""
 
+INVALID, SUCCESS = "invalid calls\nper 100", "success"
+"""The headings of what is shown beside each other in any case."""
+
 Cell = Callable[[Row], Text]
 
 
@@ -38,16 +41,21 @@ class Ranking:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         split = f", split {self.board.split}" if self.board.split else ""
         yield said(f"{self.board.env or 'world not known'}{split}", "bold")
-        figures, codes, width = self._figures(), _codes(self.board.rows), options.max_width
-        fewer = {name: cell for name, cell in figures.items() if cell is not _tokens}
-        layouts = ((figures | _short(codes), 2), (figures, 2), (fewer, 1))
+        figures, codes, width = self._figures(), _codes(self.board), options.max_width
+        fewer = {name: cell for name, cell in figures.items() if cell not in (_tokens, _cost)}
+        least = {name: figures[name] for name in (INVALID, SUCCESS)}
+        layouts = ((figures | _short(codes), 2), (figures, 2), (figures, 1), (fewer, 1), (least, 2), (least, 1))
         tables = [_by_policy(self.board.rows, columns, padding) for columns, padding in layouts]
         fits = (_width(table, console, options) <= width for table in tables)
         if (place := next((place for place, fit in enumerate(fits) if fit), None)) is not None:
             yield tables[place]
-            yield from _by_figure(self.board.rows, codes, "error, per 100 calls", width) if place else ()
+            left = {name: cell for name, cell in figures.items() if name not in layouts[place][0]}
+            below = left | codes if place else {}
+            yield from _by_figure(
+                self.board.rows, below, "codes are per 100 calls" if left else "error, per 100 calls", width
+            )
         else:
-            yield from _by_figure(self.board.rows, figures | codes, "", width)
+            yield from _by_figure(self.board.rows, figures | codes, "", width, always=True)
         yield Text()
         if self.board.best:
             yield Text("* best: its interval lies below all others", style="dim")
@@ -57,16 +65,18 @@ class Ranking:
     def _figures(self) -> dict[str, Cell]:
         """The columns that stand before those of the error codes, by heading."""
         attempts = max((len(row.figures.passes) for row in self.board.rows), default=0)
-        sampled = any(row.figures.tokens_per_task for row in self.board.rows)
+        sampled = any(row.tokens_per_task for row in self.board.rows)
+        priced = any(row.cost_per_task is not None for row in self.board.rows)
         return {
-            "tasks": lambda row: Text(str(row.measured.tasks)),
+            "tasks": lambda row: Text(tasks_of(row)),
             "calls": lambda row: Text(str(row.measured.calls)),
-            "invalid calls\nper 100": lambda row: Text.assemble(
+            INVALID: lambda row: Text.assemble(
                 _interval(row.measured.invalid_per_100), ("*", "bold green") if row is self.board.best else ""
             ),
-            "success": lambda row: _success(row.measured.success),
+            SUCCESS: lambda row: _success(row.measured.success),
             **({f"pass^{attempts}": lambda row: _all_pass(row, attempts)} if attempts > 1 else {}),
             **({"tokens\nper task": _tokens} if sampled else {}),
+            **({"cost\nper task": _cost} if priced else {}),
             "valid calls\nper task": lambda row: Text(f"{row.measured.valid_calls_per_task:.2f}"),
             "faults": lambda row: Text(str(row.measured.faults), style="yellow" if row.measured.faults else ""),
         }
@@ -83,10 +93,13 @@ def _by_policy(rows: Sequence[Row], columns: Mapping[str, Cell], padding: int) -
     return table
 
 
-def _by_figure(rows: Sequence[Row], figures: Mapping[str, Cell], label: str, width: int) -> Iterator[Table | Text]:
-    """A row per figure, a column per policy, as many abreast as fit: bare rates where that saves a table."""
+def _by_figure(
+    rows: Sequence[Row], figures: Mapping[str, Cell], label: str, width: int, *, always: bool = False
+) -> Iterator[Table | Text]:
+    """A row per figure, a column per policy, as many abreast as fit: bare rates where that saves a table, unless there
+    are to be intervals `always`."""
     fit = max(1, (width - LABEL) // WITH_INTERVAL)
-    with_intervals = len(rows) <= fit or label == ""
+    with_intervals = always or len(rows) <= fit
     fit = fit if with_intervals else max(1, (width - LABEL) // BARE)
     for first in range(0, len(rows) if figures else 0, fit):
         abreast = rows[first : first + fit]
@@ -113,11 +126,11 @@ class Grouped:
         numbers = sorted({number for row in self.board.rows for number in row.figures.groups[self.by]})
         label = f"{'turn' if self.by == 'turn' else 'tools offered'}, invalid per 100 calls"
         yield from _by_figure(
-            self.board.rows, {self._name(number): self._cell(number) for number in numbers}, label, options.max_width
+            self.board.rows,
+            {group_name(self.by, number): self._cell(number) for number in numbers},
+            label,
+            options.max_width,
         )
-
-    def _name(self, number: int) -> str:
-        return f"{number} and later" if self.by == "turn" and number == LATE else str(number)
 
     def _cell(self, number: int) -> Cell:
         def cell(row: Row) -> Text:
@@ -125,6 +138,10 @@ class Grouped:
             return _interval(rate) if rate else Text("-", style="dim")
 
         return cell
+
+
+def group_name(by: str, number: int) -> str:
+    return f"{number} and later" if by == "turn" and number == LATE else str(number)
 
 
 def _table(*headings: str, padding: int = 2) -> Table:
@@ -141,11 +158,9 @@ def _width(table: Table, console: Console, options: ConsoleOptions) -> int:
     return Measurement.get(console, wide, table).maximum - max(0, widest - NAME)
 
 
-def _codes(rows: Sequence[Row]) -> dict[str, Cell]:
-    """The codes that occur, the errors first, then the guesses."""
-    errors = [(code, False) for code in ErrorCode if any(code in row.measured.codes for row in rows)]
-    guesses = [(code, True) for code in ErrorCode if any(code in row.measured.warnings for row in rows)]
-    return {f"{code} (guess)" if guess else str(code): _rate(code, guess) for code, guess in errors + guesses}
+def _codes(board: Leaderboard) -> dict[str, Cell]:
+    """The codes that occur, by name."""
+    return {f"{code} (guess)" if guess else str(code): _rate(code, guess) for code, guess in board.codes}
 
 
 def _short(codes: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -162,11 +177,7 @@ def _short(codes: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def _rate(code: ErrorCode, guess: bool) -> Cell:
-    def cell(row: Row) -> Text:
-        rate = (row.measured.warnings if guess else row.measured.codes).get(code)
-        return _interval(rate) if rate else Text("-", style="dim")
-
-    return cell
+    return lambda row: _interval(row.rate(code, guess=guess))
 
 
 def _interval(rate: Rate) -> Text:
@@ -189,5 +200,16 @@ def _all_pass(row: Row, k: int) -> Text:
 
 
 def _tokens(row: Row) -> Text:
-    tokens = row.figures.tokens_per_task
+    tokens = row.tokens_per_task
     return Text(f"{tokens:.0f}") if tokens else Text("-", style="dim")
+
+
+def _cost(row: Row) -> Text:
+    cost = row.cost_per_task
+    return Text("-", style="dim") if cost is None else Text(f"{cost:.4g}")
+
+
+def tasks_of(row: Row) -> str:
+    """How many tasks, and how often each was tried: `20x4`, or `20x3.75` where that differs from task to task."""
+    tried, tasks = row.measured.tasks, row.figures.tasks
+    return str(tasks) if tried == tasks else f"{tasks}x{tried / tasks:.3g}"

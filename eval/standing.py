@@ -7,12 +7,13 @@ A task is what is independent: its attempts, and the calls in them, are not. So 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from critics.finding import WARNING, Finding
 from critics.rates import Count, Measured, Part, Rate
 from envs.trajectory import StopReason, Trajectory, calls_of
-from eval.metrics import clustered, mean, pass_at_k, pass_hat_k
+from eval.metrics import clustered, pass_at_k, pass_hat_k
 from tools import INVALID_CALL_CODES, ErrorCode
 
 LATE = 10
@@ -45,7 +46,8 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """A policy's figures. `passes` are for every k that each task has attempts for.
+    """A policy's figures. `tasks` is how many different ones were tried; `passes` are for every k that each of them has
+    attempts for.
 
     `groups` has the share of invalid calls (per 100) by what the calls are grouped by: `turn`, the turn's number, and
     `tools`, how many were offered. `entropy` is the mean negative log-prob of a sampled token, in nats, which estimates
@@ -53,6 +55,7 @@ class Figures:
     """
 
     measured: Measured
+    tasks: int
     passes: Sequence[Pass]
     calls_per_task: float
     turns_per_task: float
@@ -63,6 +66,7 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         return {
             **self.measured.to_json(),
+            "different_tasks": self.tasks,
             "passes": {str(each.k): {"pass_at_k": each.at, "pass_hat_k": each.hat} for each in self.passes},
             "calls_per_task": self.calls_per_task,
             "turns_per_task": self.turns_per_task,
@@ -125,13 +129,18 @@ class Standing:
                 success=clustered(self.parts("solved").values()),
                 codes={code: self._rate(code, rate) for code, rate in measured.codes.items()},
             ),
+            tasks=len(attempts),
             passes=list(passes((part.known, part.solved) for part in attempts)),
             calls_per_task=sum(part.calls for part in attempts) / max(1, tried),
             turns_per_task=sum(part.turns for part in attempts) / max(1, tried),
             tokens_per_task=sampled / tried if sampled else None,
             entropy=-sum(part.logprob for part in attempts) / sampled if sampled else None,
             groups={
-                name: {number: clustered(parts.values(), per=100) for number, parts in groups.items()}
+                name: {
+                    number: rate
+                    for number, parts in groups.items()
+                    if (rate := clustered(parts.values(), per=100)).total
+                }
                 for name, groups in self.groups.items()
             },
         )
@@ -155,7 +164,7 @@ def passes(tried: Iterable[tuple[int, int]]) -> Iterator[Pass]:
     """pass@k and pass^k for each k up to the fewest attempts that a task has, from (attempts, solved) by task."""
     tasks = [(n, c) for n, c in tried if n]
     for k in range(1, min((n for n, _ in tasks), default=0) + 1):
-        at, hat = (mean([chance(n, c, k) for n, c in tasks])[0] for chance in (pass_at_k, pass_hat_k))
+        at, hat = (fmean(chance(n, c, k) for n, c in tasks) for chance in (pass_at_k, pass_hat_k))
         yield Pass(k=k, at=at, hat=hat)
 
 

@@ -12,19 +12,30 @@ The names are those of the options; an option on the command line comes on top.
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from critics.rates import Rate
 from eval.leaderboard import Leaderboard
 from tools import ErrorCode
 from tools.command import InputError, did_you_mean
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 INVALID = "invalid"
 """The name of the bar for all invalid calls."""
 
 
-def read_suite(path: Path, known: Sequence[str]) -> dict[str, Any]:
-    """The options in a suite's file. Raises InputError for a file that is no TOML, and for a name that isn't known."""
+Options = TypeVar("Options")
+
+
+def read_suite(path: Path, form: type[Options], known: Sequence[str]) -> Options:
+    """The options in a suite's file, as `form`, a dataclass, has them by the names in `known`.
+
+    Raises InputError for a file that is no TOML, a name that isn't known, and a value that doesn't fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         options = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -37,7 +48,16 @@ def read_suite(path: Path, known: Sequence[str]) -> dict[str, Any]:
     bars = options.get("max_error_rate")
     if isinstance(bars, Mapping):
         options["max_error_rate"] = [f"{name}={bar}" for name, bar in bars.items()]
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    try:
+        return TypeAdapter(form).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}, {first['loc'][0]}: {_wish(first)}, came {first['input']!r}") from error
+
+
+def _wish(problem: "ErrorDetails") -> str:
+    """What pydantic would rather have; a TOML file has lists, not tuples."""
+    return problem["msg"].replace("Input should be", "expected").replace("valid tuple", "list")
 
 
 def bars_of(given: Sequence[str]) -> dict[str, float]:
@@ -61,12 +81,13 @@ def passed_bars(boards: Sequence[Leaderboard], bars: Mapping[str, float]) -> Ite
     """A line for each rate that is above its bar; the rate itself counts, not its interval."""
     for board in boards:
         for row in board.rows:
+            who = f"{row.policy} in {board.env or 'a world that is not known'} ({board.split or 'split not known'})"
             if bars and not row.measured.calls:
-                yield f"{row.policy} in {board.env} ({board.split}): no calls, so nothing is known of its errors"
+                yield f"{who}: no calls, so nothing is known of its errors"
             for name, bar in bars.items():
                 rate = row.measured.invalid_per_100 if name == INVALID else row.measured.codes.get(ErrorCode(name))
                 if rate is not None and rate.rate > 100 * bar:
-                    yield f"{row.policy} in {board.env} ({board.split}): {_share(name, rate)}, allowed {bar:g}"
+                    yield f"{who}: {_share(name, rate)}, allowed {bar:g}"
 
 
 def _share(name: str, rate: Rate) -> str:

@@ -194,7 +194,8 @@ def test_json_has_the_same_figures(files: tuple[Path, Path], capsys: pytest.Capt
     main([*map(str, files), "--json"])
     record = json.loads(capsys.readouterr().out)
     [board] = leaderboards(files)
-    assert record == {"runs": {}, "leaderboards": [board.to_json()]}
+    said = source(board).plain.splitlines()
+    assert record == {"runs": {}, "leaderboards": [board.to_json() | {"source": said}]}
     first, second = record["leaderboards"][0]["rows"]
     assert (first["policy"], first["best"], second["best"]) == ("expert", True, False)
     assert first["files"] == {str(files[0]): 12}

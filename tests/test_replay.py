@@ -1,107 +1,26 @@
-"""Replay: errors marked where they are, hints above their turns, nothing from a file obeyed; stepping and bad input."""
+"""Replay: errors marked where they are, hints above their turns, nothing from a file obeyed, and bad input."""
 
-import contextlib
-import io
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from math import log
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console, ConsoleDimensions
 
 from critics import criticize
-from envs import Archive, StopReason, Trajectory, Turn, read_trajectories
+from envs import Archive, StopReason, read_trajectories
 from envs.policies.scripted import HabitualPolicy
 from envs.rollout import rollout
 from eval.__main__ import main
-from eval.film import Film, Wanted, evaluations
-from eval.keys import keys_in
+from eval.film import Film, Wanted
 from eval.lines import Lines
-from eval.player import Player
-from eval.replay import Window, everything
+from eval.replay import everything
 from eval.screen import marked, shortened
+from tests.replayed import ESCAPE, call, result, screen, tool, trajectory, write, write_run
 from tools.command import InputError
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = {
-    "type": "object",
-    "properties": {"order_id": {"type": "integer"}, "method": {"enum": ["card", "cash"]}},
-    "required": ["order_id"],
-}
-ESCAPE = "\x1b[35m"
-
-
-def tool(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "description": "", "parameters": PARAMETERS}}
-
-
-def call(name: str, arguments: str) -> dict[str, Any]:
-    made = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
-    return {"role": "assistant", "content": "", "tool_calls": [made]}
-
-
-def result(content: str, **more: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": "c", "content": content, **more}
-
-
-def raw(message: dict[str, Any]) -> str:
-    """A message as a model of Qwen's family writes it."""
-    if not message.get("tool_calls"):
-        return f"{message['content']}<|im_end|>"
-    function = message["tool_calls"][0]["function"]
-    inner = f'{{"name": "{function["name"]}", "arguments": {function["arguments"]}}}'
-    return f"<tool_call>\n{inner}\n</tool_call><|im_end|>"
-
-
-MESSAGES = [
-    {"role": "system", "content": "You are the desk."},
-    {"role": "user", "content": "Refund order 417, in [red]notes[/red]."},
-    call("lookup_order", '{"order_id": 417}'),
-    result(f'"no {ESCAPE}such tool"', is_error=True),
-    call("find_order", '{"order_id": 417}'),
-    result('{"total": 90}'),
-    call("refund", '{"order_id": "417", "method": "coins"}'),
-    result("refused", is_error=True),
-    {"role": "assistant", "content": "Sorry."},
-]
-
-
-def trajectory(messages: list[dict[str, Any]] = MESSAGES, *, tokens: bool = True, **fields: Any) -> Trajectory:
-    turns = tuple(
-        Turn(message_index=place, prompt_ids=[1], token_ids=[2], logprobs=[-0.1], raw=raw(message))
-        for place, message in enumerate(messages)
-        if message["role"] == "assistant"
-    )
-    return Trajectory(
-        id=fields.get("id", "store-v0/train/0/0"),
-        env="store-v0",
-        task={"seed": fields.get("seed", 0), "split": "train", "family": "refund"},
-        policy="[bold]tiny",
-        tools=[tool("find_order"), tool("refund"), tool("[bold]odd")],
-        messages=messages,
-        turns=turns if tokens else (),
-        stop_reason=fields.get("stop_reason", StopReason.ANSWERED),
-    )
-
-
-def write(path: Path, trajectories: Iterable[Trajectory]) -> Path:
-    with Archive(path) as archive:
-        for part in trajectories:
-            archive.write(part.to_json())
-    return path
-
-
-def screen(width: int = 80, color: bool = False) -> tuple[Console, io.StringIO]:
-    file = io.StringIO()
-    console = Console(
-        file=file, width=width, highlight=False, markup=False, force_terminal=color, _environ={"TERM": "xterm"}
-    )
-    return console, file
 
 
 def printed(film: Film, *, longest: int | None = 1_000, **options: Any) -> str:
@@ -114,39 +33,7 @@ def printed(film: Film, *, longest: int | None = 1_000, **options: Any) -> str:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """A run with one trajectory and a correction of both of its erroneous turns."""
-    write(tmp_path / "trajectories.jsonl", [trajectory()])
-    (tmp_path / "manifest.json").write_text("{}")
-    alternatives = {
-        "token": 1,
-        "student": [{"text": "lookup_order", "logprob": log(0.41)}, {"text": "get_order", "logprob": log(0.4)}],
-        "teacher": [{"text": "get_order", "logprob": log(0.95)}, {"text": "lookup_order", "logprob": log(0.04)}],
-    }
-    pictured = {"pieces": ["lookup_order", '"'], "alternatives": alternatives}
-    one, two = ["nonexistent_tool"], ["invalid_value", "wrong_type"]
-    rows: list[tuple[int, list[str], str, list[float], list[float], bool, dict[str, Any]]] = [
-        (2, one, "Reminder: call what is there.", [log(0.41), 0.0], [log(0.04), 0.0], True, pictured),
-        (6, two, "Reminder: [b]both.", [log(0.3), log(0.5)], [log(0.5), log(0.2)], False, {}),
-    ]
-    with Archive(tmp_path / "corrections.jsonl") as archive:
-        for index, codes, hint, student, teacher, admitted, beside in rows:
-            archive.write(
-                {
-                    "id": "store-v0/train/0/0",
-                    "message_index": index,
-                    "codes": codes,
-                    "hint": hint,
-                    "plain_ids": [1, 2, 3],
-                    "hinted_ids": [1, 9, 2, 3],
-                    "target": [1, 3],
-                    "error_tokens": [1, 2],
-                    "student_logprobs": student,
-                    "teacher_logprobs": teacher,
-                    "admitted": admitted,
-                    **beside,
-                }
-            )
-    return tmp_path
+    return write_run(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -328,191 +215,6 @@ def test_nothing_wanted_is_said_and_a_task_that_is_not_there_is_a_slip(habitual:
             printed(Film(habitual, wanted))
     with pytest.raises(InputError, match="did you mean 'wrong_type'"):
         Wanted(code="wrong_typ")
-
-
-class Sitting:
-    """A person at a player: what each key shows."""
-
-    def __init__(self, film: Film, *, width: int = 80, height: int = 60, **options: Any) -> None:
-        self.console, self.file = screen(width)
-        self.console.size = ConsoleDimensions(width, height)
-        self.player = Player(film, **options)
-
-    def __call__(self, *keys: str) -> str:
-        """The screen after some keys."""
-        for key in keys:
-            assert self.player.press(key)
-        return self.shown
-
-    @property
-    def shown(self) -> str:
-        self.file.truncate(self.file.seek(0))
-        self.console.print(Window(self.player), end="")
-        return self.file.getvalue()
-
-    @property
-    def at(self) -> tuple[int, int]:
-        return self.player.review.number, self.player.turn
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Path:
-    """Two trajectories with errors, and one without between them."""
-    clean = trajectory([*MESSAGES[:2], {"role": "assistant", "content": "Hello."}], id="b", seed=1)
-    return write(tmp_path / "three", [trajectory(id="a"), clean, trajectory(id="c", seed=2)])
-
-
-def test_a_person_steps_through_a_film(three: Path) -> None:
-    sitting = Sitting(Film(three, Wanted(code="wrong_type")))
-    assert sitting.at == (0, 0)
-    assert "trajectory 1 " in sitting.shown
-    assert "turn 2 " in sitting("enter")
-    assert sitting("right").count("turn 3 ") == 1
-    assert "end " in sitting(" ")
-    assert "trajectory 3 " in sitting("n")
-    assert "last trajectory" in sitting("t")
-    assert sitting.at == (2, 0)
-    assert "turn 4 " in sitting("left")
-    assert sitting.at == (0, 3)
-    assert "turn 3 " in sitting("e")
-    assert sitting.at == (2, 2)
-    assert "no further error" in sitting("e")
-    sitting("E")
-    assert sitting.at == (0, 2)
-    sitting("T", "p", "p", "p", "p")
-    assert "first turn" in sitting("p")
-    assert sitting.at == (0, 0)
-
-
-def test_a_person_goes_to_a_turn(three: Path) -> None:
-    sitting = Sitting(Film(three))
-    for typed, at in (("3", (0, 2)), ("2:", (1, 0)), ("3:4", (2, 3)), (":2", (2, 1))):
-        sitting("g", *typed, "enter")
-        assert sitting.at == at
-    slips = {"9": "there is no turn 9", "4:": "the file has 3", "0:": "no trajectory 0", "x": "type 4 for turn 4"}
-    for typed, said in slips.items():
-        assert said in sitting("g", *typed, "enter")
-    assert "go to turn, trajectory: or trajectory:turn: 12_" in sitting("g", "1", "3", "backspace", "2")
-    assert sitting("escape") == sitting.shown
-    assert sitting.at == (2, 1)
-    assert not sitting.player.press("q")
-
-
-def test_a_person_searches_and_filters(three: Path) -> None:
-    sitting = Sitting(Film(three))
-    sitting("/", *"HELLO", "enter")
-    assert sitting.at == (1, 0)
-    assert "no later turn says 'HELLO'" in sitting("/", "enter")
-    sitting("f", *"wrong_type", "enter")
-    assert sitting.at == (0, 2)
-    sitting("t")
-    assert sitting.at == (2, 0)
-    assert "did you mean" in sitting("f", *"wrong_typ", "enter")
-    assert "no trajectory has misread_result" in sitting("f", *"misread_result", "enter")
-    assert "with wrong_type" in sitting("home")
-    sitting("f", "enter")
-    assert "with wrong_type" not in sitting.shown
-
-
-def test_it_plays_by_itself_until_the_end(three: Path) -> None:
-    sitting = Sitting(Film(three))
-    assert sitting.player.pause is None
-    sitting("a")
-    assert sitting.player.pause == 1
-    sitting("+")
-    assert sitting.player.pause == 0.5
-    for _ in range(20):
-        sitting.player.tick()
-    assert sitting.at == (2, 3)
-    assert sitting.player.pause is None
-
-
-def test_a_small_window_scrolls(three: Path) -> None:
-    for width, height in ((80, 12), (40, 8), (20, 4)):
-        sitting = Sitting(Film(three), width=width, height=height)
-        lines = sitting.shown.splitlines()
-        assert len(lines) == height
-        assert {len(line) for line in lines} == {width}
-        assert lines[0].startswith("trajectory 1 ")
-        sitting("pagedown")
-        assert not sitting.shown.startswith("trajectory 1 ")
-        sitting("end")
-        assert sitting.player.top == sitting.player.tall - height + 1
-        sitting("home", "up")
-        assert sitting.player.top == 0
-
-
-def test_tools_unfold_and_help_closes(three: Path) -> None:
-    sitting = Sitting(Film(three))
-    assert "card | cash" not in sitting.shown
-    assert "card | cash" in sitting("o")
-    assert "next, previous error" in sitting("h")
-    assert "next, previous error" not in sitting("q")
-    assert "h shows the keys" in sitting("x")
-
-
-def test_the_same_task_stands_before_and_after_side_by_side(tmp_path: Path) -> None:
-    fixed = [*MESSAGES[:2], *MESSAGES[4:6], {"role": "assistant", "content": "It is 90."}]
-    before = write(tmp_path / "evaluation" / "before-test.jsonl", [trajectory(id="a"), trajectory(id="b")])
-    write(tmp_path / "evaluation" / "after-test.jsonl", [trajectory(id="c"), trajectory(fixed, id="a")])
-    sitting = Sitting(Film(before), width=100, pairs=lambda: evaluations(tmp_path))
-    assert any(line.split()[:2] == ["before", "after"] for line in sitting("s").splitlines())
-    assert sitting.at == (0, 0)
-    text = sitting.shown
-    assert "before" in text
-    assert "It is 90." in text
-    assert "this task is not in the other file" in sitting("n")
-    assert "turn 1/4" in sitting("s")
-    narrow = Sitting(Film(before), width=60, height=200, pairs=lambda: evaluations(tmp_path), paired=True)
-    shown = narrow.shown
-    assert shown.index("Sorry.") < shown.index("It is 90.")
-    with pytest.raises(InputError, match="has no evaluation"):
-        evaluations(tmp_path / "evaluation")
-    assert "--after" in Sitting(Film(before))("s")
-
-
-def test_a_film_is_read_as_far_as_it_is_shown(tmp_path: Path) -> None:
-    path = write(tmp_path / "file.jsonl", [trajectory(id=str(number)) for number in range(5)])
-    path.write_bytes(path.read_bytes() + b"nonsense\n")
-    film = Film(path)
-    sitting = Sitting(film)
-    sitting("t")
-    assert film.lines.end < path.stat().st_size / 2
-    sitting("g", "5", ":", "enter")
-    assert "file.jsonl:6 is no JSON" in " ".join(sitting("t").split())
-    assert sitting.at == (4, 0)
-
-
-def test_keys_are_known_by_name() -> None:
-    assert keys_in("n\x1b[C\x1b[6~\r") == ["n", "right", "pagedown", "enter"]
-    assert keys_in("\x1bé\x7f") == ["escape", "é", "backspace"]
-    assert keys_in("\x1b[200~\x00") == []
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs termios")
-def test_a_terminal_shows_the_player_and_gets_its_screen_back(run_folder: Path) -> None:
-    import pty
-
-    pid, descriptor = pty.fork()
-    if pid == 0:
-        os.chdir(ROOT)
-        os.environ |= {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-        os.execv(sys.executable, [sys.executable, "-m", "eval", "replay", str(run_folder)])
-    sent = b""
-    for key in (b"", b"n", b"q"):
-        os.write(descriptor, key)
-        while b"h help" not in sent.split(b"\x1b[H")[-1]:
-            sent += os.read(descriptor, 65536)
-        if key != b"q":
-            sent += b"\x1b[H" * (key == b"")
-    with contextlib.suppress(OSError):
-        while part := os.read(descriptor, 65536):
-            sent += part
-    assert os.waitpid(pid, 0)[1] == 0
-    assert b"\x1b[?1049h" in sent
-    assert sent.rstrip().endswith(b"\x1b[?25h")
-    assert b"lookup_order" in sent
-    assert b"turn 2/4" in sent
 
 
 @pytest.mark.parametrize("kind", ["svg", "html", "txt", "cast"])

@@ -1,6 +1,7 @@
 """What a policy on a server has used: tokens, and what they cost at given prices."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +23,10 @@ class Spent:
     @property
     def cost(self) -> float:
         return (self.prompt_tokens * self.price_in + self.completion_tokens * self.price_out) / 1e6
+
+    def to_json(self) -> dict[str, Any]:
+        """The sums; the cost is None where no price was given."""
+        return {**asdict(self), "cost": self.cost if self.price_in or self.price_out else None}
 
     def line(self) -> str:
         parts = [f"{self.prompt_tokens:,} tokens in", f"{self.completion_tokens:,} out"]
