@@ -43,6 +43,8 @@ class Config:
     """The first task."""
     temperature: float = 1.0
     """A model's sampling temperature."""
+    max_tokens: int | None = None
+    """The most tokens of a model's turn; by itself what the model or its server says, else 1,024."""
     batch: int = 64
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
@@ -98,6 +100,7 @@ class Config:
             k=self.k,
             first_seed=self.first_seed,
             temperature=self.temperature,
+            max_tokens=self.max_tokens,
             batch=self.batch,
             concurrency=self.concurrency,
             out=self.out,

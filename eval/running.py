@@ -24,6 +24,7 @@ class Trial:
     k: int = 1
     first_seed: int = 0
     temperature: float = 1.0
+    max_tokens: int | None = None
     batch: int = 64
     concurrency: int = 128
     out: Path
@@ -43,6 +44,7 @@ class Trial:
                         first_seed=self.first_seed,
                         batch=self.batch,
                         temperature=self.temperature,
+                        max_tokens=self.max_tokens,
                         server=ServerOptions(concurrency=self.concurrency),
                     )
 

@@ -134,6 +134,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         dtype="float32",
     )
     model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=0, max_new_tokens=96)
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.hidden_size**-0.5)
     return model
 
