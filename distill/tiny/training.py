@@ -19,7 +19,7 @@ from random import Random
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from distill.tiny.curriculum import KINDS, Mix, Writer
 from distill.tiny.curriculum import Sequence as Tokens

@@ -13,7 +13,6 @@ from envs.policies.base import Context, Reply
 from envs.trajectory import Turn
 from tools.command import InputError
 
-
 MOST_TOKENS = 1_024
 """A turn's limit, where neither the sampling nor the model's generation config says one."""
 
