@@ -51,7 +51,7 @@ def actor_for(config: Config, student: LocalPolicy) -> Actor:
         return Actor(student, own=True, follows=False)
     if name.partition("@")[0] in WORDLESS:
         raise InputError(no_tokens(name))
-    policy = load_policy(name, temperature=config.temperature)
+    policy = load_policy(name, temperature=config.temperature, max_tokens=config.max_tokens)
     return Actor(policy, own=False, follows=name.startswith("vllm:") and hasattr(policy, "reload"))
 
 

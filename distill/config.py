@@ -178,6 +178,8 @@ class Config:
     """Episodes that are sampled side by side."""
     temperature: float = 1.0
     """Sampling temperature, in training and evaluation."""
+    max_tokens: int | None = None
+    """The most tokens of a turn; by itself what the model's generation config says (tiny: 96), else 1,024."""
     report_to: tuple[Tracker, ...] = ()
     """Trackers that are told of every round and step."""
     update: Annotated[Update, OmitArgPrefixes] = field(default_factory=Update)
@@ -207,6 +209,8 @@ class Config:
         for name in ("rounds", "rollouts", "per_task", "tasks", "held_out_tasks", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, came {getattr(self, name)}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InputError(f"max-tokens must be at least 1, came {self.max_tokens}")
         if not 0 <= self.seed < 1_000:
             raise InputError(f"seed must be from 0 to 999, came {self.seed}")
         if self.rounds * self.rollouts > GUARD_SEEDS or self.band.tasks > SEEDS_PER_RUN - GUARD_SEEDS:

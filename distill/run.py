@@ -72,7 +72,8 @@ class Run:
         )
         seed_all(config.seed)
         self.config, self.watch = config, watch
-        self.policy = LocalPolicy.load(model, sampling=Sampling(temperature=config.temperature))
+        sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_tokens)
+        self.policy = LocalPolicy.load(model, sampling=sampling)
         self.actor = actor_for(config, self.policy)
         if self.given:
             self.given.render(self.policy)

@@ -48,6 +48,9 @@ class Rollout:
     """How many tasks a model in this process works on at once."""
     temperature: float = 1.0
     """A model's sampling temperature; 0 is greedy."""
+    max_tokens: int | None = None
+    """The most tokens of a model's turn; without it what the model's generation config (tiny: 96) or its server says,
+    else 1,024."""
     sampling_seed: int = 0
     """Another one gives other samples of the same tasks."""
     user: str | None = None
@@ -61,8 +64,9 @@ class Rollout:
     def record(self) -> str:
         """Do what is missing; gives a line that says what was done."""
         self.check()
-        policy = load_policy(self.policy, temperature=self.temperature, server=self.server)
-        user = load_policy(self.user, server=self.server) if self.user else None
+        asked: Any = {"max_tokens": self.max_tokens, "server": self.server}
+        policy = load_policy(self.policy, temperature=self.temperature, **asked)
+        user = load_policy(self.user, **asked) if self.user else None
         config = self._config(policy, user)
         check_config(self.out, config)
         with RolloutFile(self.out, env=self.env, policy=policy.name, wanted=self.ids()) as file:
@@ -110,6 +114,8 @@ class Rollout:
         """Raises InputError for a world, a split or a number that makes no sense."""
         make(self.env, split=self.split).close()
         least = {"n": 1, "per_task": 1, "first_seed": 0, "batch": 1, "temperature": 0, "sampling_seed": 0}
+        if self.max_tokens is not None:
+            least["max_tokens"] = 1
         for name, number in least.items():
             if not getattr(self, name) >= number:
                 raise InputError(f"{name.replace('_', '-')} must be at least {number}, came {getattr(self, name)}")
@@ -133,7 +139,7 @@ class Rollout:
             "temperature": self.temperature,
             "user": user.name if user else None,
             "limits": asdict(self.limits),
-            **_model(policy, self.server),
+            **_model(policy),
         }
 
     def _made_with(self, policy: Policy) -> dict[str, Any]:
@@ -151,12 +157,16 @@ class Rollout:
         return made
 
 
-def _model(policy: Policy, server: ServerOptions) -> Mapping[str, Any]:
+def _model(policy: Policy) -> Mapping[str, Any]:
     """What tells a model apart from another one of the same name."""
     if isinstance(policy, ServerPolicy):
-        return {"max_tokens": server.max_tokens}
+        return {"max_tokens": policy.options.max_tokens}
     folder = getattr(policy, "folder", None)
     if folder is None:
         return {}
     renderer = getattr(getattr(policy, "writer", None), "renderer", None)
-    return {"weights_sha256": weights_hash(folder), "renderer": type(renderer).__name__}
+    return {
+        "max_tokens": getattr(policy, "most_tokens", None),
+        "weights_sha256": weights_hash(folder),
+        "renderer": type(renderer).__name__,
+    }

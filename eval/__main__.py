@@ -47,12 +47,12 @@ class Config:
     """The first task."""
     temperature: float = 1.0
     """A model's sampling temperature."""
+    max_tokens: int | None = None
+    """The most tokens of a model's turn; by itself what the model or its server says, else 1,024."""
     batch: int = 64
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
     """How many requests a server is asked at once."""
-    max_tokens: int | None = None
-    """The most tokens of a turn that a server may give."""
     price_in: float = 0.0
     """What a million tokens of prompt cost at a server, for the cost per task."""
     price_out: float = 0.0
@@ -110,10 +110,10 @@ class Config:
             k=self.k,
             first_seed=self.first_seed,
             temperature=self.temperature,
+            max_tokens=self.max_tokens,
             batch=self.batch,
             server=ServerOptions(
                 concurrency=self.concurrency,
-                max_tokens=self.max_tokens,
                 price_in=self.price_in,
                 price_out=self.price_out,
             ),

@@ -28,6 +28,7 @@ class Trial:
     k: int = 1
     first_seed: int = 0
     temperature: float = 1.0
+    max_tokens: int | None = None
     batch: int = 64
     server: ServerOptions = field(default_factory=ServerOptions)
     out: Path
@@ -42,8 +43,8 @@ class Trial:
         for name, number in numbers.items():
             if number != defaults.get(name):
                 parts += [f"--{name}", str(number)]
-        if self.server.max_tokens is not None:
-            parts += ["--max-tokens", str(self.server.max_tokens)]
+        if self.max_tokens is not None:
+            parts += ["--max-tokens", str(self.max_tokens)]
         return shlex.join([*parts, "--out", str(self.out)])
 
     def carry_out(self) -> dict[Path, frozenset[str]]:
@@ -96,6 +97,7 @@ class Trial:
                         batch=self.batch,
                         temperature=self.temperature,
                         server=self.server,
+                        max_tokens=self.max_tokens,
                     )
 
 

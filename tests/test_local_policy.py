@@ -15,6 +15,7 @@ from envs import Trajectory, make
 from envs.context import ContextWriter
 from envs.policies import Context, load_policy
 from envs.policies.hf import TINY, LocalPolicy, Sampling
+from envs.policies.turns import TokenPolicy
 from envs.rollout import rollout
 from tools.command import InputError
 
@@ -251,13 +252,28 @@ def test_two_calls_in_a_turn_have_ids_of_their_own(tokenizer: PreTrainedTokenize
 
 def test_a_model_is_loaded_from_its_folder(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     loaded, made = opened(2), opened(2)
-    policy = load_policy(str(folder), temperature=0.5)
+    policy = load_policy(str(folder), temperature=0.5, max_tokens=96)
     assert policy.name == f"{folder}@0.5"
     assert load_policy(str(folder)).name == str(folder)
     (reply,) = policy.act([loaded])
     talk(policy_of(model, tokenizer, temperature=0.5, max_new_tokens=96), [made], [1])
     assert reply.turn is not None
     assert reply.turn.token_ids == made.turns[0].token_ids
+
+
+def test_a_turns_limit_is_what_is_asked_for_else_the_models_own_else_1024(folder: Path, tmp_path: Path) -> None:
+    def limit(path: str | Path, **options: Any) -> int:
+        policy = load_policy(str(path), **options)
+        assert isinstance(policy, TokenPolicy)
+        return policy.most_tokens
+
+    assert (limit(folder), limit("tiny"), limit("tiny", max_tokens=7)) == (1_024, 96, 7)
+    tiny = LocalPolicy.load("tiny")
+    tiny.model.save_pretrained(tmp_path)
+    tiny.writer.tokenizer.save_pretrained(tmp_path)
+    assert limit(tmp_path) == 96
+    with pytest.raises(InputError, match="max_new_tokens 1 or more"):
+        load_policy("tiny", max_tokens=0)
 
 
 def test_a_model_without_a_chat_template_is_refused(folder: Path) -> None:

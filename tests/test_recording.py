@@ -194,6 +194,7 @@ def test_a_file_says_where_it_comes_from(
     config, [made] = manifest["config"], manifest["made_with"]
     assert (config["policy"], config["env"], config["renderer"]) == ("tiny", "store-v0", "Qwen3Renderer")
     assert len(config["weights_sha256"]) == 64
+    assert config["max_tokens"] == 96
     assert made["seeds"] == [0, 2]
     assert made["sampling_seeds"] == [0, 2]
     assert {"python", "torch", "transformers"} <= made["versions"].keys()
@@ -202,6 +203,8 @@ def test_a_file_says_where_it_comes_from(
     code, _, errors = cli(capsys, monkeypatch, *command, "--limits.turns", "3")
     assert code == 2
     assert '+ limits: {"turns": 3' in errors
+    code, _, errors = cli(capsys, monkeypatch, *command, "--max-tokens", "200")
+    assert (code, "+ max_tokens: 200" in errors) == (2, True)
     assert path.read_bytes() == before
     code, said, _ = cli(capsys, monkeypatch, *command, "--per-task", "3")
     assert said.startswith("2 trajectories (4 skipped: already there)")

@@ -344,7 +344,8 @@ def test_what_a_server_does_not_know_is_left_out(refused: str) -> None:
         return failing(400, f"Unrecognized request argument supplied: {refused}") if refused in asked.body else None
 
     with served(server := ChatServer(plan)) as url:
-        policy = policy_at(url, ServerOptions(max_tokens=99))
+        policy = load_policy(f"openai:expert@{url}", max_tokens=99, server=QUICK)
+        assert isinstance(policy, ServerPolicy)
         assert all(trajectory.success for trajectory in run(policy))
     assert policy.notes == [f"the server refuses {refused}, so it is left out"]
     assert {asked.body.get("max_completion_tokens", asked.body.get("max_tokens")) for asked in server.asked} == {99}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from critics.judge.asker import MOST_TOKENS
 from critics.judge.critic import Critic
 from envs.policies.server import ServerOptions
 from tools.command import InputError
@@ -20,6 +21,8 @@ class JudgeOptions:
     """Where its answers are kept, so that nothing is paid for twice; else beside the findings, or the trajectories."""
     judge_concurrency: int = 32
     """The most questions in flight at a server."""
+    judge_max_tokens: int = MOST_TOKENS
+    """The most tokens of an answer; a model that thinks first may need more."""
     price_in: float = 0.0
     """What a million tokens of prompt cost, in a currency of your choice."""
     price_out: float = 0.0
@@ -34,6 +37,11 @@ class JudgeOptions:
         if self.judge_cache is None and str(beside) == "-":
             raise InputError("say with --judge-cache where the answers about standard input are to be kept")
         hints = f",hints:{self.judge}" if self.judge_hints else ""
-        options = ServerOptions(concurrency=self.judge_concurrency, price_in=self.price_in, price_out=self.price_out)
+        options = ServerOptions(
+            concurrency=self.judge_concurrency,
+            max_tokens=self.judge_max_tokens,
+            price_in=self.price_in,
+            price_out=self.price_out,
+        )
         cache = self.judge_cache or beside.with_name(f"{beside.name}.judge.jsonl")
         return Critic(f"rules,judge:{self.judge}{hints}", cache=cache, options=options)

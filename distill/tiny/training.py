@@ -19,7 +19,7 @@ from random import Random
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from distill.tiny.curriculum import KINDS, Mix, Writer
 from distill.tiny.curriculum import Sequence as Tokens
@@ -138,6 +138,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         dtype="float32",
     )
     model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=0, max_new_tokens=96)
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.hidden_size**-0.5)
     return model
 

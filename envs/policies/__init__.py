@@ -5,6 +5,7 @@ heavy imports inside.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,9 @@ __all__ = [
 ]
 
 
-def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions | None" = None) -> Policy:
+def load_policy(
+    name: str, *, temperature: float = 1.0, max_tokens: int | None = None, server: "ServerOptions | None" = None
+) -> Policy:
     """A policy by its name, or the model in the folder of that path.
 
     `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny` and `tiny-shift`,
@@ -48,9 +51,12 @@ def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions |
     of these, the same in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as `server`
     says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
 
+    A turn of a model has at most `max_tokens`; without it, as many as its generation config says (`tiny`: 96), else
+    1,024, or what its server allows.
     A model that samples at another temperature than 1 has it in its name (`tiny@0.5`), so that trajectories of the two
     are never taken for the same policy's. Others have no temperature.
-    Raises InputError for what is neither a name nor a model folder, and for a negative temperature.
+    Raises InputError for what is neither a name nor a model folder, for a negative temperature, and for turns without
+    a token.
     """
     if name in SCRIPTED:
         return SCRIPTED[name]()
@@ -66,15 +72,18 @@ def load_policy(name: str, *, temperature: float = 1.0, server: "ServerOptions |
 
         return RecordedPolicy(Path(rest))
     if kind == "openai":
-        from envs.policies.server import server_policy
+        from envs.policies.server import ServerOptions, server_policy
 
-        return server_policy(name, temperature=temperature, options=server)
+        options = server or ServerOptions()
+        if max_tokens is not None:
+            options = replace(options, max_tokens=max_tokens)
+        return server_policy(name, temperature=temperature, options=options)
     if kind in LOCAL:
-        return _local(kind, rest, temperature)
-    return _local("", name, temperature)
+        return _local(kind, rest, temperature, max_tokens)
+    return _local("", name, temperature, max_tokens)
 
 
-def _local(kind: str, path: str, temperature: float) -> Policy:
+def _local(kind: str, path: str, temperature: float, max_tokens: int | None) -> Policy:
     """A model in this process. Only what is said to be a model may be looked for on the hub, no mistyped word."""
     if path not in MODELS and not Path(path).is_dir() and not (kind and path.count("/") == 1):
         forms = "give a model folder, hf:OWNER/NAME, openai:MODEL@BASE_URL or replay:FILE"
@@ -84,7 +93,7 @@ def _local(kind: str, path: str, temperature: float) -> Policy:
 
     shown = path if kind != "vllm" else f"vllm:{path}"
     shown = shown if temperature == 1 else f"{shown}@{temperature:g}"
-    sampling = Sampling(temperature=temperature)
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
     if kind == "vllm":
         from envs.policies.engine import EnginePolicy
 

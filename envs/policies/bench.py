@@ -165,7 +165,7 @@ def _generate(policy: "LocalPolicy", prompts: Sequence[Sequence[int]], *, stops:
     """A turn after each prompt by plain `generate`; gives the number of tokens up to the rows' ends."""
     import torch
 
-    most, tokens = policy.sampling.max_new_tokens, 0
+    most, tokens = policy.most_tokens, 0
     for start in range(0, len(prompts), GENERATE_BATCH):
         batch = prompts[start : start + GENERATE_BATCH]
         width = max(map(len, batch))

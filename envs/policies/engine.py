@@ -17,7 +17,7 @@ from typing import Any
 
 from envs.context import ContextWriter
 from envs.policies.base import Context
-from envs.policies.loading import is_adapter, load_model, model_folder, stop_ids_of
+from envs.policies.loading import is_adapter, load_model, model_folder, stop_ids_of, usual_tokens
 from envs.policies.turns import Sampled, Sampling, TokenPolicy, check_same, ids_of
 from envs.policies.untied import shapes, untied
 from tools.command import InputError
@@ -49,7 +49,9 @@ class EnginePolicy(TokenPolicy):
         self._served = self._servable(folder)
         writer = _writer(self._served)
         self.engine = _engine(self._served, options)
-        super().__init__(name or f"vllm:{path}", writer, self.engine.llm_engine.model_config.max_model_len, sampling)
+        longest = self.engine.llm_engine.model_config.max_model_len
+        usual = usual_tokens(_generation_config(self._served))
+        super().__init__(name or f"vllm:{path}", writer, longest, sampling, usual=usual)
         self.folder = folder
 
     def reload(self, path: str | Path) -> None:
@@ -79,7 +81,7 @@ class EnginePolicy(TokenPolicy):
         asked = [
             SamplingParams(
                 temperature=self.sampling.temperature,
-                max_tokens=min(self.sampling.max_new_tokens, self.longest - len(prompt)),
+                max_tokens=min(self.most_tokens, self.longest - len(prompt)),
                 seed=context.rng.getrandbits(31),
                 stop_token_ids=sorted(self.writer.stop_ids),
                 ignore_eos=True,  # a turn ends where its chat form says so, and only there
@@ -96,12 +98,19 @@ class EnginePolicy(TokenPolicy):
 
 
 def _writer(folder: Path) -> ContextWriter:
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+    from transformers import AutoConfig, AutoTokenizer
 
-    config = AutoConfig.from_pretrained(folder)
+    model_type = AutoConfig.from_pretrained(folder).model_type
+    stops = stop_ids_of(_generation_config(folder))
+    return ContextWriter(AutoTokenizer.from_pretrained(folder), model_type=model_type, stop_ids=stops)
+
+
+def _generation_config(folder: Path) -> Any:
+    """A model's generation config; its config where it has none."""
+    from transformers import AutoConfig, GenerationConfig
+
     known = (folder / "generation_config.json").is_file()
-    stops = stop_ids_of(GenerationConfig.from_pretrained(folder) if known else config)
-    return ContextWriter(AutoTokenizer.from_pretrained(folder), model_type=config.model_type, stop_ids=stops)
+    return GenerationConfig.from_pretrained(folder) if known else AutoConfig.from_pretrained(folder)
 
 
 def _engine(folder: Path, options: dict[str, Any]) -> Any:

@@ -136,6 +136,12 @@ def stop_ids_of(config: Any) -> Sequence[int]:
     return (ids,) if isinstance(ids, int) else list(ids)
 
 
+def usual_tokens(config: Any) -> int | None:
+    """A turn's limit by a model's (generation) config."""
+    most = getattr(config, "max_new_tokens", None)
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def longest_context(model: Any) -> int:
     """How many tokens a conversation may have.
 

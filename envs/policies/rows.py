@@ -239,13 +239,14 @@ class PackedRows:
         taken = {self.places[row] for row in rows}
         free = [place for place in range(size) if place not in taken]
         row_at = {place: row for row, place in enumerate(self.places)}
-        far = [self.places[row] for row in outside]
-        for row, place in zip(outside, free, strict=True):
-            if place in row_at:
-                self.places[row_at[place]] = self.places[row]
-            self.places[row] = place
+        moves = [(row, self.places[row], place) for row, place in zip(outside, free, strict=True)]
+        # What nobody's row is any more may be written over.
+        moves += [(row_at[to], to, of) for _, of, to in moves if to in row_at]
+        for row, _, to in moves:
+            self.places[row] = to
+        end = max(self.lengths[row] for row, _, _ in moves)
         for layer in self.layers:
-            layer.swap(free, far, max(self.lengths))
+            layer.move([of for _, of, _ in moves], [to for _, _, to in moves], end)
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
@@ -300,14 +301,13 @@ class _PlacedLayer(DynamicLayer):
         larger[:rows, :, :columns] = room_BHCD
         return larger
 
-    def swap(self, some: Sequence[int], others: Sequence[int], end: int) -> None:
-        """Let the rows at two sets of places change places, as far as there are any; none goes further than `end`."""
+    def move(self, of: Sequence[int], to: Sequence[int], end: int) -> None:
+        """Let the rows at some places lie at others, as far as there are any; none goes further than `end`."""
         if not self.is_initialized or not self.keys_room.shape[0]:
             return
-        rows = max(*some, *others) + 1
+        rows = max(*of, *to) + 1
         if rows > self.keys_room.shape[0]:
             self.plan.rows = max(self.plan.rows, rows)
             self.keys_room, self.values_room = self._roomier(self.keys_room), self._roomier(self.values_room)
-        to, of = [*some, *others], [*others, *some]
         self.keys_room[to, :, :end] = self.keys_room[of, :, :end]
         self.values_room[to, :, :end] = self.values_room[of, :, :end]

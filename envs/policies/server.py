@@ -16,7 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from envs.policies.base import Context, ContextTooLong, Reply
 from envs.policies.chat import KNOWN_FINISHES, Answer, Request, Unreadable, has_unreadable_call, outgoing
@@ -53,8 +55,8 @@ class ServerOptions:
     """The wait after the first failure, in seconds; it doubles with each further one."""
     longest_wait: float = 60.0
     """The longest wait, in seconds, also where the server asks for more."""
-    max_tokens: int | None = None
-    """The most tokens of a turn; without it the server's own limit holds."""
+    max_tokens: Annotated[int | None, tyro.conf.Suppress] = None
+    """The most tokens of a turn; without it the server's own limit holds. A command has one option for all models."""
     price_in: float = 0.0
     """What a million tokens of prompt cost."""
     price_out: float = 0.0

@@ -13,16 +13,19 @@ from envs.policies.base import Context, Reply
 from envs.trajectory import Turn
 from tools.command import InputError
 
+MOST_TOKENS = 1_024
+"""A turn's limit, where neither the sampling nor the model's generation config says one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn. `max_new_tokens` is a turn's limit; temperature 0 is greedy."""
+    """How tokens are drawn. `max_new_tokens` is a turn's limit, None the model's own; temperature 0 is greedy."""
 
     temperature: float = 1.0
-    max_new_tokens: int = 96
+    max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.max_new_tokens < 1:
+        if self.temperature < 0 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
             raise InputError(
                 f"temperature must be 0 or more and max_new_tokens 1 or more, came {self.temperature} and "
                 f"{self.max_new_tokens}"
@@ -38,7 +41,7 @@ class Sampled:
 
 
 class TokenPolicy(ABC):
-    """Token ids in, token ids out. `longest` is the most tokens of a conversation.
+    """Token ids in, token ids out. `longest` is the most tokens of a conversation; `usual` a turn's limit by the model.
 
     `folder` is where its first weights came from; None where that isn't known.
     """
@@ -46,9 +49,16 @@ class TokenPolicy(ABC):
     name: str
     folder: Path | None = None
 
-    def __init__(self, name: str, writer: ContextWriter, longest: int, sampling: Sampling | None) -> None:
-        self.name, self.writer, self.longest = name, writer, longest
+    def __init__(
+        self, name: str, writer: ContextWriter, longest: int, sampling: Sampling | None, *, usual: int | None = None
+    ) -> None:
+        self.name, self.writer, self.longest, self.usual = name, writer, longest, usual
         self.sampling = sampling or Sampling()
+
+    @property
+    def most_tokens(self) -> int:
+        """A turn's limit."""
+        return self.sampling.max_new_tokens or self.usual or MOST_TOKENS
 
     @abstractmethod
     def reload(self, path: str | Path) -> None:
