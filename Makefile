@@ -5,11 +5,13 @@ PACKAGES := tools envs critics distill eval
 STAMP := .venv/.installed
 VLLM := .venv-vllm/bin/python
 VLLM_STAMP := .venv-vllm/.installed
+TRL := .venv-trl/bin/python
+TRL_STAMP := .venv-trl/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures test slow test-vllm lint tiny bench-gpu clean
+.PHONY: help install demo pictures test slow test-vllm lint tiny bench-gpu bench-trl clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +72,16 @@ bench-gpu: ## what corrections cost beside a plain update, on one GPU of 80 GiB 
 	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(ARGS)
 	$(PYTHON) -m distill.bench --model random:600M --tokens 4096,20480 --errors 1,3 $(ARGS)
 
-clean: ## remove .venv, .venv-vllm and caches; runs/ stays
-	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+bench-trl: $(TRL_STAMP) ## what a correction costs in TRL's self-distillation trainers and here, on this machine
+	$(TRL) -m distill.beside_trl $(ARGS)
+
+# torch and transformers are those of .venv; hintsight itself isn't needed there, since the command runs from here.
+$(TRL_STAMP): constraints.txt
+	test -x $(TRL) || $(BOOTSTRAP) -m venv .venv-trl
+	$(TRL) -m pip install --quiet "$$(grep '^torch==' constraints.txt)" --constraint constraints.txt
+	$(TRL) -m pip install --quiet trl==1.16.0 jinja2 --constraint constraints.txt
+	touch $@
+
+clean: ## remove .venv, .venv-trl, .venv-vllm and caches; runs/ stays
+	rm -rf .venv .venv-trl .venv-vllm build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -259,8 +259,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    made = parser()
+def asked(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; what can't be measured ends the program, with what is wrong."""
     options = made.parse_args(arguments)
     if min([*options.tokens, *options.errors, options.hint_tokens, options.turn_tokens, options.repeats]) < 1:
         made.error("expected tokens, errors, hint tokens, turn tokens and repeats from 1")
@@ -274,6 +274,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             made.error(f"expected a size like random:100M, came {options.model}")
     elif not Path(options.model).is_dir():
         made.error(f"{options.model} is no model folder; give one, or random:SIZE")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = asked(parser(), arguments)
     print(about(options.model, options), file=sys.stderr)
     rows = list(bench(options))
     print(json.dumps(rows, indent=2) if options.json else table(rows))

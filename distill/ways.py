@@ -18,6 +18,8 @@ from distill.prefill import Branch, Trunk, hinted_hidden, on_branches, on_detach
 
 PLAIN = "plain forward and backward"
 NAIVE = "naive: a full hinted forward per error"
+TRUNCATED = "truncated: hinted and student pass per error"
+OURS = "ours: distillation only"
 DETACHED = "ours: detached"
 TEACHER_NAIVE = "teacher alone: naive"
 TEACHER_REUSED = "teacher alone: trunk reused"
@@ -46,9 +48,9 @@ def ways(model: Any, trunk: Trunk) -> Mapping[str, Way]:
     return {
         PLAIN: partial(_plain, model, trunk),
         NAIVE: partial(_naive, model, trunk),
-        "truncated: hinted and student pass per error": partial(_truncated, model, trunk),
+        TRUNCATED: partial(_truncated, model, trunk),
         "ours: RL and branches": partial(_ours, model, trunk, rewarded=True),
-        "ours: distillation only": partial(_ours, model, trunk),
+        OURS: partial(_ours, model, trunk),
         "ours: frozen teacher": partial(_ours, model, trunk, frozen=True),
         DETACHED: partial(_detached, model, trunk),
         TEACHER_NAIVE: lambda: Said(None, torch.cat([_said(model, *pair) for pair in _naive_teacher(model, trunk)])),

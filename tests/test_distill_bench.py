@@ -105,3 +105,23 @@ def test_a_random_model_is_about_as_large_as_it_was_asked_to_be(name: str) -> No
     )
     assert 0.7 < counted / parameters(name) < 1.4
     assert config["num_attention_heads"] % config["num_key_value_heads"] == 0
+
+
+def test_beside_trl_says_how_to_get_trl_where_it_is_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distill import beside_trl
+
+    monkeypatch.setattr(beside_trl, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        beside_trl.main([])
+    assert ended.value.code == 2
+    assert "trl and jinja2 not installed here; `make bench-trl`" in capsys.readouterr().err
+
+
+def test_trl_is_given_the_tokens_of_our_correction() -> None:
+    from distill.beside_trl import corrections
+    from distill.prefill import Branch, Trunk
+
+    trunk = Trunk([5, 6, 7, 8, 9], [3, 4], [Branch(3, [2, 3, 8, 9], [5, 6])])
+    assert corrections(trunk) == ([{"prompt": "<5> <6> <7>", "privileged_context": "<2> <3>"}], [[8, 9]])
