@@ -51,6 +51,8 @@ class Config:
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
     """How many requests a server is asked at once."""
+    tries: int = 8
+    """How often a server is asked for a turn before that counts as an infrastructure fault."""
     max_tokens: int | None = None
     """The most tokens of a turn that a server may give."""
     price_in: float = 0.0
@@ -113,6 +115,7 @@ class Config:
             batch=self.batch,
             server=ServerOptions(
                 concurrency=self.concurrency,
+                tries=self.tries,
                 max_tokens=self.max_tokens,
                 price_in=self.price_in,
                 price_out=self.price_out,

@@ -319,6 +319,21 @@ def test_a_server_says_what_a_task_cost(tmp_path: Path, capsys: pytest.CaptureFi
     assert [entry["trajectories"] for entry in read_manifest(path)["spent"]] == [3, 3]
 
 
+def test_a_server_that_fails_has_faults_and_no_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(body: Mapping[str, Any]) -> Answer:
+        return 500, "out of order"
+
+    with endpoint(answer) as url:
+        there = ["--env", "store-v0", "--tasks", "3", "--out", str(tmp_path), "--policy", f"openai:m@{url}"]
+        assert main([*there, "--tries", "1", "--json", "--max-error-rate", "invalid=1"]) == 1
+    done = capsys.readouterr()
+    row = rows_of(done.out)["openai:m"]
+    assert (row["faults"], row["tasks"], row["calls"], row["codes"]) == (3, 0, 0, {})
+    assert "no calls, so nothing is known of its errors" in done.err
+    text, _ = said(capsys, *map(str, tmp_path.rglob("*.jsonl")))
+    assert re.search(r"1 +openai:m +0 +0 +- +- +- +3", text)
+
+
 def test_what_was_spent_belongs_to_one_policy_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl"
     with Archive(path) as archive:
