@@ -53,6 +53,8 @@ class Config:
     """How many tasks a model in this process works on at once."""
     concurrency: int = 128
     """How many requests a server is asked at once."""
+    tries: int = 8
+    """How often a server is asked for a turn before that counts as an infrastructure fault."""
     price_in: float = 0.0
     """What a million tokens of prompt cost at a server, for the cost per task."""
     price_out: float = 0.0
@@ -114,6 +116,7 @@ class Config:
             batch=self.batch,
             server=ServerOptions(
                 concurrency=self.concurrency,
+                tries=self.tries,
                 price_in=self.price_in,
                 price_out=self.price_out,
             ),

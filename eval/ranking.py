@@ -77,7 +77,7 @@ class Ranking:
             **({f"pass^{attempts}": lambda row: _all_pass(row, attempts)} if attempts > 1 else {}),
             **({"tokens\nper task": _tokens} if sampled else {}),
             **({"cost\nper task": _cost} if priced else {}),
-            "valid calls\nper task": lambda row: Text(f"{row.measured.valid_calls_per_task:.2f}"),
+            "valid calls\nper task": lambda row: Text(of_tasks(row, row.measured.valid_calls_per_task)),
             "faults": lambda row: Text(str(row.measured.faults), style="yellow" if row.measured.faults else ""),
         }
 
@@ -207,6 +207,11 @@ def _tokens(row: Row) -> Text:
 def _cost(row: Row) -> Text:
     cost = row.cost_per_task
     return Text("-", style="dim") if cost is None else Text(f"{cost:.4g}")
+
+
+def of_tasks(row: Row, mean: float) -> str:
+    """A mean over trajectories; a dash where a fault ended them all."""
+    return f"{mean:.2f}" if row.measured.tasks else "-"
 
 
 def tasks_of(row: Row) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from critics.rates import Rate
 from eval.leaderboard import Leaderboard, Row
-from eval.ranking import group_name, tasks_of
+from eval.ranking import group_name, of_tasks, tasks_of
 from tools import ErrorCode
 from tools.screen import visible
 
@@ -104,8 +104,8 @@ def _columns(board: Leaderboard) -> Mapping[str, Callable[[Row], str]]:
         "invalid calls per 100": lambda row: _shown(row.measured.invalid_per_100),
         "success %": lambda row: _shown(row.measured.success, 100),
         **({f"pass^{attempts} %": lambda row: _pass(row, attempts)} if attempts > 1 else {}),
-        "calls per task": lambda row: f"{row.figures.calls_per_task:.2f}",
-        "valid calls per task": lambda row: f"{row.measured.valid_calls_per_task:.2f}",
+        "calls per task": lambda row: of_tasks(row, row.figures.calls_per_task),
+        "valid calls per task": lambda row: of_tasks(row, row.measured.valid_calls_per_task),
         **({"tokens per task": lambda row: _number(row.tokens_per_task, ".0f")} if sampled else {}),
         **({"cost per task": lambda row: _number(row.cost_per_task, ".4g")} if priced else {}),
         "faults": lambda row: str(row.measured.faults),

@@ -30,7 +30,8 @@ def show(
     """
     runs = [RunFolder.read(path) for path in paths if path.is_dir()]
     if runs and form in ("csv", "markdown", "html"):
-        raise InputError(f"a run folder has no {form} form: give files of trajectories, or ask for --json")
+        page = ", or for a page python -m eval report" if form == "html" else ""
+        raise InputError(f"a run folder has no {form} form: give files of trajectories, ask for --json{page}")
     files = [path for path in paths if not path.is_dir()]
     tried = trial.carry_out() if trial else {}
     with Console(stderr=True).status("reading trajectories"):

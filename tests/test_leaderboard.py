@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from envs import Archive, read_trajectories
-from envs.manifest import keep_manifest, keep_spent, manifest_path, read_manifest
+from envs.manifest import read_manifest
 from envs.policies import ExpertPolicy
 from envs.rollout import rollout
 from eval.__main__ import main
 from eval.leaderboard import leaderboards
 from eval.running import Trial
-from eval.source import source
 from tests.chat_endpoint import Answer, endpoint
 from tools.command import InputError
 
@@ -319,25 +318,16 @@ def test_a_server_says_what_a_task_cost(tmp_path: Path, capsys: pytest.CaptureFi
     assert [entry["trajectories"] for entry in read_manifest(path)["spent"]] == [3, 3]
 
 
-def test_what_was_spent_belongs_to_one_policy_and_stays(tmp_path: Path) -> None:
-    path = tmp_path / "file.jsonl"
-    with Archive(path) as archive:
-        for trajectory in rollout(ExpertPolicy(), "store-v0", range(2)):
-            archive.write(trajectory.to_json())
-    spent = {"trajectories": 2, "prompt_tokens": 10, "completion_tokens": 4, "cost": 0.5}
-    config = {"env": "store-v0", "split": "test", "policy": "expert"}
-    keep_manifest(path, config, {"seeds": [0, 2]})
-    keep_spent(path, spent)
-    keep_manifest(path, config, {"seeds": [0, 3]})
-    [board] = leaderboards([path])
-    assert (board.rows[0].cost_per_task, board.rows[0].tokens_per_task) == (0.25, 2)
-    assert "seeds 0 to 1" in source(board).plain
-    manifest_path(path).unlink()
-    keep_manifest(path, {**config, "policy": "another"}, {})
-    keep_spent(path, spent)
-    assert leaderboards([path])[0].rows[0].spent is None
-    keep_spent(path, {"cost": 1})
-    manifest = json.loads(manifest_path(path).read_text())
-    manifest_path(path).write_text(json.dumps({**manifest, "config": config}))
-    with pytest.raises(InputError, match="what was spent"):
-        leaderboards([path])
+def test_a_server_that_fails_has_faults_and_no_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(body: Mapping[str, Any]) -> Answer:
+        return 500, "out of order"
+
+    with endpoint(answer) as url:
+        there = ["--env", "store-v0", "--tasks", "3", "--out", str(tmp_path), "--policy", f"openai:m@{url}"]
+        assert main([*there, "--tries", "1", "--json", "--max-error-rate", "invalid=1"]) == 1
+    done = capsys.readouterr()
+    row = rows_of(done.out)["openai:m"]
+    assert (row["faults"], row["tasks"], row["calls"], row["codes"]) == (3, 0, 0, {})
+    assert "no calls, so nothing is known of its errors" in done.err
+    text, _ = said(capsys, *map(str, tmp_path.rglob("*.jsonl")))
+    assert re.search(r"1 +openai:m +0 +0 +- +- +- +3", text)
