@@ -51,20 +51,22 @@ class Compiled:
 
     def is_valid(self, value: Any) -> bool:
         """Whether JSON is certainly valid; False may also mean that jsonschema has to be asked."""
-        accepts = self.accepts
-        if accepts is None:
-            accepts = self.accepts = _acceptor(self.parameters, self.formats)
         try:
-            return accepts(value)
+            return self._accepting()(value)
         except ValueError:  # a lone surrogate has no place in Rust's strings
             return False
+
+    def _accepting(self) -> Callable[[Any], bool]:
+        if self.accepts is None:
+            self.accepts = _acceptor(self.parameters, self.formats)
+        return self.accepts
 
     def errors(self, value: Any) -> Iterator[ValidationError]:
         """jsonschema's errors. Raises ValueError if the schema is none."""
         if self.validator is None:
-            # What jsonschema-rs was trusted with and could compile is a schema: jsonschema takes a while to see it.
-            known = self.accepts is not None and self.accepts is not _accept_nothing
-            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, known)
+            # What jsonschema-rs is trusted with, it has found to be a schema: that takes jsonschema milliseconds.
+            checked = self._accepting() is not _accept_nothing
+            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, checked)
         return bounded_errors(self.validator, value)
 
 
@@ -149,10 +151,10 @@ def _local(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _validator(schema: str, formats: bool, known: bool) -> Any:
+def _validator(schema: str, formats: bool, checked: bool) -> Any:
     parameters = json.loads(schema)
     try:
-        if not known:
+        if not checked:
             Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         raise ValueError(f"a tool's parameters are no JSON Schema at {error.json_path}: {error.message}") from error
