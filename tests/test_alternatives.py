@@ -13,6 +13,7 @@ from distill.alternatives import TOP, with_alternatives
 from distill.config import Update
 from distill.correction import Correction
 from distill.learner import Learner
+from distill.teacher import Reader
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
 
@@ -64,6 +65,6 @@ def test_only_the_first_corrections_of_a_round_get_them(
     policy, corrections = prepared
     monkeypatch.setattr(alternatives, "MOST", 2)
     bare = [replace(part, alternatives=None, pieces=()) for part in corrections]
-    shown = with_alternatives(policy.model, policy.model, policy.writer, bare)
+    shown = with_alternatives(policy.model, Reader(policy.model), policy.writer, bare)
     assert [part.pieces for part in shown] == [part.pieces for part in corrections]
     assert [part.alternatives is not None for part in shown] == [place < 2 for place in range(len(bare))]

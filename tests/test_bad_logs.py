@@ -13,6 +13,12 @@ from tools.command import InputError
 MEGABYTE = 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path is folded, however long the folder for temporary files is called."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 def line(id: str = "a", *, tools: Any = (), calls: Any = (), answer: str = "done", **more: Any) -> str:
     """A trajectory of one turn, whose calls are all answered."""
     made = [

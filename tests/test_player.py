@@ -168,7 +168,7 @@ def test_a_film_is_read_as_far_as_it_is_shown(tmp_path: Path) -> None:
     sitting("t")
     assert film.lines.end < path.stat().st_size / 2
     sitting("g", "5", ":", "enter")
-    assert "file.jsonl:6 is no JSON" in " ".join(sitting("t").split())
+    assert "file.jsonl:6isnoJSON" in "".join(sitting("t").split())
     assert sitting.at == (4, 0)
 
 
