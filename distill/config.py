@@ -10,10 +10,11 @@ from tyro.conf import OmitArgPrefixes
 from critics.hints import HintStyle
 from tools.command import InputError
 
-HintKind = Literal["real", "placebo", "shuffled"]
+HintKind = Literal["real", "placebo", "shuffled", "none"]
+Method = Literal["targeted", "rejection", "unlikelihood", "hints-at-top", "expert"]
 TeacherKind = Literal["frozen", "live", "ema"]
 DivergenceKind = Literal["forward-kl", "reverse-kl", "jensen-shannon"]
-Scope = Literal["error", "from-error", "turn"]
+Scope = Literal["error", "call", "from-error", "turn"]
 Spread = Literal["ddp", "fsdp2"]
 Precision = Literal["as-loaded", "bf16"]
 Tracker = Literal["trackio", "tensorboard", "wandb"]
@@ -29,19 +30,24 @@ GUARD_SEEDS = 900_000
 class Update:
     """How the student is moved to the teacher."""
 
+    method: Method = "targeted"
+    """What is learnt from a round's rollouts: 'targeted' hints (--correct 0 --reward 1 is the final reward alone).
+    Baselines: 'rejection' imitates those that ended well; 'unlikelihood' makes the error tokens unlikely;
+    'hints-at-top' is self-distillation of whole trajectories, all hints above the first turn; 'expert' imitates what
+    the world's expert says in place of an erroneous turn."""
     teacher: TeacherKind = "frozen"
     """Who reads the hint: 'frozen' is the start model, 'live' the student itself as it is at each step, 'ema' a moving
     average of the student."""
     divergence: DivergenceKind = "reverse-kl"
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
-    """The tokens it is made small at: the error's, all from the first error's on, or the whole turn's."""
+    """The tokens it is made small at: the error's, its call's, all from the first error's on, or the whole turn's."""
     admit: float = 0.3
     """A correction is trained on if the hint leaves less than this share of its error tokens' probability; 'inf' lets
     all of them in."""
     anchor: float = 1.0
-    """Weight, beside the corrections, of the divergence from the start model (nats a token) on final answers and on
-    whether a turn acts or answers; 0 is none."""
+    """Weight, beside the corrections, of the divergence from the start model (nats a token) on what it was sure of in
+    right turns, on final answers, and on whether a turn acts or answers; 0 is none."""
     learning_rate: float = 2e-4
     """AdamW's in the first round; it falls linearly over the rounds, and an undone round halves it."""
     epochs: int = 4
@@ -55,7 +61,7 @@ class Update:
     refresh: bool = False
     """A frozen teacher becomes the student after each round that its guard lets pass."""
     correct: float = 1.0
-    """Weight of the corrections; 0 leaves them to be looked at."""
+    """Weight of the corrections; 0 makes none."""
     reward: float = 0.0
     """Weight, beside the corrections, of the final reward over all sampled tokens: each trajectory against others of
     its task (GRPO), so tasks need several rollouts (--per-task). 0 is none."""
@@ -68,6 +74,11 @@ class Update:
     detach: bool = False
     """Leave out the gradient through what comes before a trajectory's first error: cheaper, and another gradient."""
 
+    @property
+    def sampled(self) -> float:
+        """Weight of what is made small at sampled tokens themselves: the final reward's loss, or a baseline's."""
+        return self.reward if self.method == "targeted" else 1.0
+
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
         if not (0 < self.learning_rate < 1 and self.epochs >= 1 and self.minibatch >= 1 and self.max_gradient > 0):
@@ -78,6 +89,10 @@ class Update:
             raise InputError(f"--refresh is about a frozen teacher: one that is {self.teacher!r} moves by itself")
         if not (self.correct >= 0 and self.reward >= 0 and 0 < self.clip < 1 and self.pass_tokens >= 1):
             raise InputError(f"expected correct and reward from 0, 0 < clip < 1, pass tokens above 0, came {self}")
+        if self.method != "targeted" and (self.reward or self.detach or self.correct != 1):
+            raise InputError(
+                f"--correct, --reward and --detach are about targeted hints: leave them out with {self.method}"
+            )
         if self.detach and self.reward:
             raise InputError("detach leaves out what the reward is about: set one of them")
 
@@ -151,7 +166,7 @@ class Config:
     """The world to train in."""
     hint: HintKind = "real"
     """'real' hints say what was overlooked. Controls: 'placebo' hints are well-formed and irrelevant, 'shuffled' ones
-    are real hints of other turns."""
+    are real hints of other turns, and with 'none' the teacher reads what the student does."""
     hint_style: HintStyle = "reminder"
     """Where hints stand: in a 'reminder' by the system, in a 'system-note' of the user's, or at the end of the last
     tool result."""
@@ -221,5 +236,9 @@ class Config:
             raise InputError(f"--reward takes log-probs as they were sampled: temperature 1, came {self.temperature:g}")
         if self.update.reward and self.per_task == 1 and not self.trajectories:
             raise InputError("--reward compares rollouts of the same task: give --per-task 4, say")
+        if self.hint != "real" and self.update.method != "targeted":
+            raise InputError(
+                f"--hint {self.hint} is a control of targeted hints: leave it out with {self.update.method}"
+            )
         if self.findings and not self.trajectories:
             raise InputError("--findings needs --trajectories: the file that the findings are about")

@@ -5,29 +5,32 @@ and which of the turn's tokens carry which error. What can't be bound is refused
 `trunk_of` puts the corrections of one trajectory together for the prefill.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import takewhile
+from itertools import groupby, takewhile
 from math import isfinite
 from typing import Any
 
-from critics.finding import Finding
+from critics.finding import CERTAIN, Finding
 from critics.hints import HintStyle, hinted
+from critics.spans import Span, places
 from distill.config import Scope
 from distill.prefill import Branch, Trunk
 from envs.context import ContextWriter
-from envs.trajectory import Trajectory, Turn
+from envs.trajectory import Trajectory, Turn, calls_of
+from tools import INVALID_CALL_CODES, ErrorCode, ToolCall
 from tools.command import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundFinding:
-    """One error of the turn: its code, its span in characters of the turn's raw text, and the positions of its tokens
-    in `plain_ids`."""
+    """One error of the turn: its code, its span in characters of the turn's raw text, the positions of its tokens in
+    `plain_ids`, and those of the call that it is in, [start, end)."""
 
     code: str
     span: tuple[int, int]
     tokens: tuple[int, ...]
+    call: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ class Correction:
         match scope:
             case "error":
                 return self.error_tokens
+            case "call":
+                return sorted({token for finding in self.findings for token in range(*finding.call)})
             case "from-error":
                 return range(self.error_tokens[0], self.target[1])
             case "turn":
@@ -94,8 +99,10 @@ class Correction:
 
     def fall(self, tokens: Iterable[int]) -> float:
         """By how many nats the hint lowers the log-prob of some of the target's tokens, taken together."""
-        places = [token - self.target[0] for token in tokens]
-        return sum(self.student_logprobs[place] - self.teacher_logprobs[place] for place in places)
+        return sum(
+            self.student_logprobs[token - self.target[0]] - self.teacher_logprobs[token - self.target[0]]
+            for token in tokens
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The file format's record: its id first, the codes and error tokens of all findings beside the findings."""
@@ -109,10 +116,18 @@ class Unbindable(ValueError):
     """Why a finding can't become a correction. The text is what the run counts it under."""
 
 
+def by_turn(findings: Sequence[Finding], codes: Collection[ErrorCode] = INVALID_CALL_CODES) -> Iterator[list[Finding]]:
+    """The findings of some codes, turn by turn; warnings are not trained on."""
+    trained = [f for f in findings if f.code in codes and f.confidence == CERTAIN]
+    ordered = sorted(trained, key=lambda finding: finding.message_index)
+    for _, group in groupby(ordered, key=lambda finding: finding.message_index):
+        yield list(group)
+
+
 def bind(
     trajectory: Trajectory,
     findings: Sequence[Finding],
-    hint: str,
+    hint: str | None,
     writer: ContextWriter,
     *,
     longest: int,
@@ -120,6 +135,7 @@ def bind(
 ) -> Correction:
     """The correction for `findings`, all of one turn of `trajectory`, with `hint` above that turn in a `style`.
 
+    With None in place of a hint the hinted context is the plain one: a control.
     `longest` is the model's longest context, in tokens. Raises `Unbindable` where the turn's tokens aren't known, don't
     decode to its text, don't contain a finding, or don't fit into the model with the hint; where the chat form refuses
     the hint; and where the hint would be no news to the student.
@@ -130,19 +146,22 @@ def bind(
         raise Unbindable("the turn has no token ids")
     turn = checked(trajectory.turns[number], writer)
     prompt = trajectory.prompt_ids(number)
-    bound = _bound(findings, turn.raw, token_ends(turn.token_ids, writer), len(prompt))
-    if not hint:
+    calls = [ToolCall.from_openai(call) for call in calls_of(trajectory.messages[message_index])]
+    spans = [place.whole for place in places(calls, turn.raw)]
+    bound = _bound(findings, spans, turn.raw, token_ends(turn.token_ids, writer), len(prompt))
+    if hint == "":
         raise Unbindable("the finding has no hint")
-    if hint in writer.decode(prompt):
+    if hint and hint in writer.decode(prompt):
         raise Unbindable("the hint stands in the student's context already")
     plain_ids = [*prompt, *turn.token_ids]
-    hinted_ids = [*hinted_prompt(trajectory, number, hint, writer, style), *turn.token_ids]
+    above = hinted_prompt(trajectory, number, hint, writer, style) if hint else prompt
+    hinted_ids = [*above, *turn.token_ids]
     if len(hinted_ids) > longest:
         raise Unbindable("the hinted context is longer than the model's")
     return Correction(
         id=trajectory.id,
         message_index=message_index,
-        hint=hint,
+        hint=hint or "",
         findings=bound,
         plain_ids=plain_ids,
         hinted_ids=hinted_ids,
@@ -162,17 +181,28 @@ def checked(turn: Turn, writer: ContextWriter) -> Turn:
     return turn
 
 
-def _bound(findings: Iterable[Finding], raw: str, ends: Sequence[int], start: int) -> tuple[BoundFinding, ...]:
-    """The findings with the positions of their tokens, in a turn that begins at position `start`."""
+def _bound(
+    findings: Iterable[Finding], calls: Sequence[Span], raw: str, ends: Sequence[int], start: int
+) -> tuple[BoundFinding, ...]:
+    """The findings with the positions of their tokens and of their calls', in a turn that begins at position `start`.
+
+    `calls` are the spans of the turn's calls; what concerns no call concerns the whole turn.
+    """
     bound: list[BoundFinding] = []
     for finding in findings:
         if not 0 <= finding.span[0] <= finding.span[1] <= len(raw):
             raise Unbindable("the finding's span lies outside its turn")
-        places = error_places(finding.span, raw, ends)
-        if not places:
+        tokens = [start + place for place in error_places(finding.span, raw, ends)]
+        if not tokens:
             raise Unbindable("the finding's span holds no token of the turn")
-        tokens = tuple(start + place for place in places)
-        bound.append(BoundFinding(code=str(finding.code), span=finding.span, tokens=tokens))
+        number = finding.call_index
+        around = calls[number] if number is not None and number < len(calls) else (0, len(raw))
+        call = [*tokens, *(start + place for place in error_places(around, raw, ends))]
+        bound.append(
+            BoundFinding(
+                code=str(finding.code), span=finding.span, tokens=tuple(tokens), call=(min(call), max(call) + 1)
+            )
+        )
     return tuple(bound)
 
 
@@ -220,7 +250,7 @@ def trunk_of(corrections: Sequence[Correction], scope: Scope) -> Trunk:
 
 def _branch(correction: Correction, scope: Scope) -> Branch:
     same = takewhile(lambda pair: pair[0] == pair[1], zip(correction.plain_ids, correction.hinted_ids, strict=False))
-    start = sum(1 for _ in same)
+    start = min(sum(1 for _ in same), correction.target[0] - 1)
     asked = [position + correction.shift for position in correction.asked(scope)]
     return Branch(start, correction.hinted_ids[start:], asked)
 
@@ -250,9 +280,9 @@ def error_places(span: tuple[int, int], raw: str, ends: Iterable[int]) -> list[i
     start, end = span
     while 0 < start <= len(raw) and raw[start - 1].isspace():
         start -= 1
-    places, token_start = [], 0
+    found, token_start = [], 0
     for place, token_end in enumerate(ends):
         if token_start < end and token_end > start:
-            places.append(place)
+            found.append(place)
         token_start = token_end
-    return places
+    return found

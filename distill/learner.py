@@ -189,9 +189,9 @@ class Learner:
         return prepared._replace(corrections=shown)
 
     def _anchors(self, start: Reader, criticized: Iterable[Criticized]) -> list[Anchor]:
-        solved = [trajectory for trajectory, _ in criticized if held(trajectory)]
+        holding = [each for each in criticized if held(each)]
         with self.student.whole():
-            return self.ranks.gathered(anchors(start, self.ranks.share(solved)))
+            return self.ranks.gathered(anchors(start, self.ranks.share(holding)))
 
     def _steps(self, lessons: Sequence[Lesson], held: Sequence[Anchor], rng: Random, watch: Watch) -> Iterator[Loss]:
         """Pass over the lessons in random minibatches, each with as many anchors beside it; yields each step's loss."""
@@ -233,7 +233,7 @@ class Learner:
     def _passes(self, minibatch: Sequence[Lesson], held: Sequence[Anchor]) -> Iterator[Callable[[], Any]]:
         """This rank's passes of a step, each of which gives its part of the loss, and its shares as numbers."""
         totals = Totals.of(minibatch, held)
-        weights = {"corrections": self.update.correct, "anchors": self.update.anchor, "reward": self.update.reward}
+        weights = {"corrections": self.update.correct, "anchors": self.update.anchor, "reward": self.update.sampled}
 
         def weighed(one_pass: Callable[[], Shares], counts: bool) -> tuple[torch.Tensor, dict[str, float]]:
             shares = {name: share * counts for name, share in one_pass().items()}

@@ -17,17 +17,21 @@ from distill.branches import Keys
 from distill.config import Update
 from distill.divergence import DIVERGENCES
 from distill.head import Head, divergences
+from distill.likelihood import imitation_loss, unlikelihood_loss
 from distill.prefill import Trunk, batched, on_branches, on_detached, on_trunks
 from distill.reward import clipped_loss
 from distill.teacher import Teacher
 
 
 class Sampled(NamedTuple):
-    """The tokens that were sampled in a trajectory, their log-probs then, and how good it was among its task's."""
+    """The tokens that were sampled in a trajectory, their log-probs then, and how good it was among its task's.
+
+    A baseline's tokens have only themselves: they are imitated, or made unlikely.
+    """
 
     tokens: Sequence[int]
-    logprobs: Sequence[float]
-    advantage: float
+    logprobs: Sequence[float] = ()
+    advantage: float = 0.0
 
 
 class Lesson(NamedTuple):
@@ -135,15 +139,21 @@ class Objective:
         return on_branches(self.teacher.model, trunks, keys, tokens=self.pass_tokens)
 
     def _reward(self, lessons: Sequence[Lesson], head: Head, hidden_SD: torch.Tensor) -> torch.Tensor:
-        """The clipped objective, a mean over each trajectory's sampled tokens, summed over the trajectories."""
+        """The reward's objective, or a baseline's: a mean over each trajectory's tokens, summed over trajectories."""
         sampled = [lesson.sampled for lesson in lessons if lesson.sampled]
         if not sampled:
             return hidden_SD.new_zeros((), dtype=torch.float32)
         device = hidden_SD.device
         tokens_S = torch.tensor([token for one in sampled for token in one.tokens], device=device)
-        then_S = torch.tensor([logprob for one in sampled for logprob in one.logprobs], device=device)
         sizes = torch.tensor([len(one.tokens) for one in sampled], device=device)
-        advantage_S = torch.tensor([one.advantage for one in sampled], device=device).repeat_interleave(sizes)
         now_S = head.token_logprobs(hidden_SD, tokens_S)
-        loss_S = clipped_loss(now_S, then_S, advantage_S, clip=self.update.clip)
+        match self.update.method:
+            case "rejection" | "expert":
+                loss_S = imitation_loss(now_S)
+            case "unlikelihood":
+                loss_S = unlikelihood_loss(now_S)
+            case _:
+                then_S = torch.tensor([logprob for one in sampled for logprob in one.logprobs], device=device)
+                advantage_S = torch.tensor([one.advantage for one in sampled], device=device).repeat_interleave(sizes)
+                loss_S = clipped_loss(now_S, then_S, advantage_S, clip=self.update.clip)
         return (loss_S / sizes.repeat_interleave(sizes)).sum()

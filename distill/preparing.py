@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import groupby
 from math import isfinite, log
 from random import Random
 from typing import Any, NamedTuple
 
 import torch
 
-from critics.finding import CERTAIN, Criticized, Finding
+from critics.finding import Criticized
 from critics.gold import leaked
 from critics.hints import HintStyle, joined, placebo
+from distill.baselines import Baseline
 from distill.config import HintKind, Update
-from distill.correction import Correction, Unbindable, bind, by_trunk, checked, sampled_trunk, trunk_of
+from distill.correction import Correction, Unbindable, bind, by_trunk, by_turn, checked, sampled_trunk, trunk_of
 from distill.head import Head, strange_head
 from distill.lesson import Lesson, Sampled
 from distill.prefill import Trunk, hinted_hidden
@@ -62,7 +62,9 @@ class Preparation:
         for a model whose logits can't be made of its hidden states."""
         self._look_at_model()
         longest = context_length(self.teacher.model)
-        bound, dropped = self._bind(criticized, rng, longest)
+        if self.update.method != "targeted":
+            return self._baseline(criticized, longest)
+        bound, dropped = self._bind(criticized if self.update.correct else (), rng, longest)
         groups = self.ranks.share(by_trunk(bound))
         trunks = [trunk_of(group, "turn") for group in groups]
         found: dict[int, tuple[int, list[Correction], Lesson | None]] = {}
@@ -83,6 +85,13 @@ class Preparation:
             lessons.update(self._rewarded(trajectories, lessons, dropped, longest))
         return Prepared(corrections, list(lessons.values()), dropped)
 
+    def _baseline(self, criticized: Sequence[Criticized], longest: int) -> Prepared:
+        dropped: Counter[str] = Counter()
+        baseline = Baseline(
+            writer=self.writer, teacher=self.teacher, update=self.update, style=self.style, codes=self.codes
+        )
+        return Prepared([], baseline(criticized, dropped, longest=longest), dropped)
+
     def _look_at_model(self) -> None:
         """Say what is slow with this model; raises InputError for what would be wrong."""
         with self.teacher.reading():
@@ -101,7 +110,7 @@ class Preparation:
         bound: list[Correction] = []
         dropped: Counter[str] = Counter()
         for (trajectory, group), hint in zip(turns, hints, strict=True):
-            if not self.trusted and leaked(hint, trajectory, group[0].message_index) is not None:
+            if not self.trusted and hint and leaked(hint, trajectory, group[0].message_index) is not None:
                 dropped["the hint says what only the right path knows"] += 1
                 continue
             try:
@@ -185,16 +194,8 @@ def _say_once(warning: str) -> None:
     logging.getLogger(__name__).warning(warning)
 
 
-def by_turn(findings: Sequence[Finding], codes: Collection[ErrorCode] = INVALID_CALL_CODES) -> Iterator[list[Finding]]:
-    """The findings of some codes, turn by turn; warnings are not trained on."""
-    trained = [f for f in findings if f.code in codes and f.confidence == CERTAIN]
-    ordered = sorted(trained, key=lambda finding: finding.message_index)
-    for _, group in groupby(ordered, key=lambda finding: finding.message_index):
-        yield list(group)
-
-
-def given(hints: Sequence[str], kind: HintKind, rng: Random) -> list[str]:
-    """The hints that are inserted in place of the real ones: a control has something else there.
+def given(hints: Sequence[str], kind: HintKind, rng: Random) -> Sequence[str | None]:
+    """The hints that are inserted in place of the real ones: a control has something else there, or nothing.
 
     A shuffled hint is another turn's, and of another text wherever there is one.
     """
@@ -205,6 +206,8 @@ def given(hints: Sequence[str], kind: HintKind, rng: Random) -> list[str]:
             return [placebo(rng) for _ in hints]
         case "shuffled":
             return [rng.choice([other for other in hints if other != hint] or hints) for hint in hints]
+        case "none":
+            return [None] * len(hints)
 
 
 def hint_effect(corrections: Iterable[Correction]) -> dict[str, float]:

@@ -6,14 +6,16 @@ after it, and counted with the reason.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from critics.finding import Criticized, Finding, text_of
 from critics.rules import criticize
 from critics.spans import Span
 from envs import Trajectory, Turn
 from envs.context import ContextWriter
+from envs.trajectory import Message
 from tools.command import InputError
 
 
@@ -42,7 +44,7 @@ def _rendered(trajectory: Trajectory, writer: ContextWriter, dropped: Counter[st
     for number, index in enumerate(places):
         try:
             heard = _heard(trajectory, turns, context, index, writer)
-            token_ids = _said(trajectory, index, writer)
+            token_ids = said(trajectory.messages[: index + 1], trajectory.tools, writer)
         except InputError as error:
             dropped[f"rendered: {error}"] += len(places) - number
             break
@@ -70,17 +72,20 @@ def _heard(
     return writer.extension(before, last.token_ids, trajectory.messages[last.message_index + 1 : index])
 
 
-def _said(trajectory: Trajectory, index: int, writer: ContextWriter) -> list[int]:
-    """The tokens of message `index`, up to and with the one that ends a turn: what the chat form adds to its prompt."""
-    prompt = writer.first(trajectory.messages[:index], trajectory.tools)
-    whole = writer.whole(trajectory.messages[: index + 1], trajectory.tools)
+def said(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], writer: ContextWriter) -> list[int]:
+    """The tokens of the last message, up to and with the one that ends a turn: what the chat form adds to its prompt.
+
+    Raises InputError where the chat form does not write it there.
+    """
+    prompt = writer.first(messages[:-1], tools)
+    whole = writer.whole(messages, tools)
     if whole[: len(prompt)] != prompt:
         raise InputError("the chat form does not write the turn behind its prompt")
-    said = whole[len(prompt) :]
-    end = next((place + 1 for place, token in enumerate(said) if token in writer.stop_ids), len(said))
-    if not said[:end]:
+    added = whole[len(prompt) :]
+    end = next((place + 1 for place, token in enumerate(added) if token in writer.stop_ids), len(added))
+    if not added[:end]:
         raise InputError("the chat form writes nothing for the turn")
-    return said[:end]
+    return added[:end]
 
 
 def _moved(bare: Trajectory, rendered: Trajectory, finding: Finding, again: Span | None) -> Finding | None:

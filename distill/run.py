@@ -47,6 +47,7 @@ class Place(TypedDict):
     rate: float
     undone: int
     seconds: float
+    cpu_seconds: float
 
 
 class Run:
@@ -95,8 +96,8 @@ class Run:
                 f"{config.rollouts_by} keeps its own weights, so its rollouts are stale: their tokens count by how "
                 "likely they are to the student, at most twice; metrics.jsonl says by how much the two differ"
             )
-        self.place = Place(rate=1.0, undone=0, seconds=0.0)
-        self.began = time.monotonic()
+        self.place = Place(rate=1.0, undone=0, seconds=0.0, cpu_seconds=0.0)
+        self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.tracks = Tracks(config.report_to if self.ranks.main else (), config.out, recorded(config), cpu=cpu)
         self.ranks.wait()
         self.folder.open(config)
@@ -147,14 +148,19 @@ class Run:
         self.learner.load(last.path)
         self.tracks.step = sum(record["steps"] for record in self.folder.metrics())
         self._hand_over()
-        self.place = Place(rate=last.place["rate"], undone=last.place["undone"], seconds=last.place["seconds"])
+        self.place = Place(
+            rate=last.place["rate"],
+            undone=last.place["undone"],
+            seconds=last.place["seconds"],
+            cpu_seconds=last.place["cpu_seconds"],
+        )
         return last.rounds
 
     def _save(self, number: int) -> None:
         state = self.folder.new_state()
         self.ranks.wait()
         self.learner.save(state)
-        self.folder.keep_state(number, {**self.place, "seconds": self._seconds()})
+        self.folder.keep_state(number, {**self.place, **self._spent()})
         self.ranks.wait()
         self._hand_over()
 
@@ -168,6 +174,11 @@ class Run:
     def _seconds(self) -> float:
         """Seconds of work on this run, also before it was resumed."""
         return round(self.place["seconds"] + time.monotonic() - self.began, 1)
+
+    def _spent(self) -> dict[str, float]:
+        """What this run has taken, also before it was resumed; CPU seconds are this process's, of all its threads."""
+        cpu = self.place["cpu_seconds"] + time.process_time() - self.cpu_began
+        return {"seconds": self._seconds(), "cpu_seconds": round(cpu, 1)}
 
     def _rounds(self) -> int:
         """How many rounds there are to do; fewer where the given trajectories don't last."""
@@ -211,6 +222,7 @@ class Run:
             "clean_divergence": moved.clean,
             "final_divergence": moved.final,
             "undone": reasons,
+            **self._spent(),
         }
         if critic := self.critic.to_json():
             metrics["critic"] = critic

@@ -6,6 +6,7 @@ python -m eval --env store-v1 --policy tiny --policy expert -k 4
 python -m eval compare runs/demo                     # task by task: what became of each error
 python -m eval replay runs/demo --errors             # turn by turn, errors marked
 python -m eval report runs/demo                      # a page about the run, to send to others
+python -m eval study                                 # baselines, controls, seeds: is the drop real?
 python -m eval bench                                 # how fast these are
 """
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class Config:
     """Error rates per 100 calls with 95% intervals: a leaderboard of policies, which are tried in worlds as far as they
     were not yet, or of the policies in files of trajectories; or what a run folder says of before and after.
-    Further commands, each with a --help of its own: python -m eval compare | replay | report | bench"""
+    Further commands, each with a --help of its own: python -m eval compare | replay | report | study |
+    bench"""
 
     files: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|RUN...", help_behavior_hint="")
@@ -218,6 +220,31 @@ class Report:
         print(write(self.run, self.out or self.run / "report.html", against=self.against))
 
 
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Is the drop real? Targeted hints beside the final reward, rejection sampling and other ways to learn, and beside
+    hints that say nothing: the same start model, tasks and rollouts, every learning rate tuned. What is finished is
+    not done again, so the same command goes on with a study that was cut off."""
+
+    out: Path = Path("runs/study")
+    """Folder of the study: a run folder for each arm and seed, and study.json."""
+    preset: Literal["small", "full"] = "small"
+    """'small' is one seed of methods and controls; 'full' three, and variants of the default."""
+    setting: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Only this setting, 'easy' or 'hard'. May be given several times."""
+    arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Only this arm. May be given several times."""
+    jobs: int = 2
+    """How many arms go on side by side."""
+    show: bool = False
+    """Do nothing; print what there is so far."""
+
+    def __call__(self) -> int:
+        from eval.study.show import study
+
+        return study(self.out, self.preset, self.setting, self.arm, jobs=self.jobs, only_show=self.show)
+
+
 Command = TypeVar("Command", bound=Callable[[], int | None])
 
 
@@ -230,6 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
             return _read(Replay, "python -m eval replay", given[1:])()
         case ["report"]:
             return _read(Report, "python -m eval report", given[1:])()
+        case ["study"]:
+            return _read(Study, "python -m eval study", given[1:])()
         case ["bench"]:
             from eval.bench import Bench
 

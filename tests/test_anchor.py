@@ -1,8 +1,9 @@
-"""What is held to the start model: final answers, and whether a turn acts or answers; never an error's tokens."""
+"""What is held to the start model: sure tokens of right turns, final answers, acting or answering; never an error."""
 
 from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
+from math import exp, log
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from critics import Criticized, criticize
+from critics.finding import CERTAIN
 from distill.anchor import anchors, endless, held, moved
 from distill.config import Update
 from distill.head import Head
@@ -30,35 +32,44 @@ def criticized(policy: LocalPolicy) -> list[Criticized]:
     return [(trajectory, criticize(trajectory)) for trajectory in rollout(policy, "store-v0", range(24), split="train")]
 
 
-def test_held_are_the_first_token_of_each_turn_and_the_whole_answer(
-    policy: LocalPolicy, criticized: list[Criticized]
+def test_held_are_sure_tokens_of_right_turns_and_in_solved_trajectories_first_tokens_and_the_answer(
+    criticized: list[Criticized],
 ) -> None:
-    solved = [trajectory for trajectory, _ in criticized if trajectory.success]
-    assert solved
-    for trajectory in solved:
-        trunk = held(trajectory)
-        assert trunk is not None
-        *calls, answer = trajectory.turns
-        said = [trunk.ids[position] for position in trunk.asked]
-        assert said == [*(turn.token_ids[0] for turn in calls), *answer.token_ids]
-        assert not calls_of(trajectory.messages[answer.message_index])
+    assert {trajectory.success for trajectory, _ in criticized} == {True, False}
+    for trajectory, findings in criticized:
+        wrong = {finding.message_index for finding in findings if finding.confidence == CERTAIN}
+        expected: list[int] = []
+        for turn in trajectory.turns:
+            answers = not calls_of(trajectory.messages[turn.message_index])
+            for place, (token, logprob) in enumerate(zip(turn.token_ids, turn.logprobs, strict=True)):
+                sure = exp(logprob) >= 0.9 and turn.message_index not in wrong
+                if sure or (trajectory.success and (answers or place == 0)):
+                    expected.append(token)
+        trunk = held((trajectory, findings))
+        assert [trunk.ids[position] for position in trunk.asked] == expected if trunk else not expected
+
+
+def test_where_the_model_was_in_two_minds_nothing_is_held(criticized: list[Criticized]) -> None:
+    """Another episode's error may have been decided at that very place."""
+    for trajectory, findings in criticized:
+        unsure = [replace(turn, logprobs=[log(0.5)] * len(turn.logprobs)) for turn in trajectory.turns]
+        assert held((replace(trajectory, turns=unsure, success=False), findings)) is None
 
 
 def test_no_error_token_is_held(policy: LocalPolicy, criticized: list[Criticized]) -> None:
     corrections, *_ = Learner(deepcopy(policy.model), policy.writer, Update()).prepare(criticized, Random(0))
-    kept = {trajectory.id: held(trajectory) for trajectory, _ in criticized}
+    kept = {each[0].id: held(each) for each in criticized}
     for correction in corrections:
         trunk = kept[correction.id]
         assert trunk is None or not set(trunk.asked) & set(correction.error_tokens)
 
 
-def test_an_unsolved_trajectory_holds_nothing(criticized: list[Criticized]) -> None:
-    assert [held(replace(trajectory, success=False)) for trajectory, _ in criticized] == [None] * len(criticized)
-    assert held(replace(criticized[0][0], success=True, turns=())) is None
+def test_a_trajectory_without_turns_holds_nothing(criticized: list[Criticized]) -> None:
+    assert held((replace(criticized[0][0], success=True, turns=()), [])) is None
 
 
 def test_the_start_model_has_not_moved_and_another_has(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), criticized)
     assert moved(policy.model, Head(policy.model), found[:4]).item() == pytest.approx(0, abs=1e-5)
     other = shifted(policy.model)
     distance = moved(other, Head(policy.model), found[:4])
@@ -76,14 +87,14 @@ def shifted(model: Any) -> Any:
 
 
 def test_anchors_come_again_and_none_is_left_out(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), criticized)
     drawn = list(islice(endless(found, Random(0)), 2 * len(found)))
     assert sorted(map(id, drawn)) == sorted([*map(id, found)] * 2)
     assert list(endless([], Random(0))) == []
 
 
 def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    found = anchors(Reader(policy.model), (trajectory for trajectory, _ in criticized))
+    found = anchors(Reader(policy.model), criticized)
 
     def after(weight: float) -> float:
         student = Learner(deepcopy(policy.model), policy.writer, Update(anchor=weight, learning_rate=1e-3, epochs=2))

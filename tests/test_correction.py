@@ -14,12 +14,12 @@ from distill.correction import (
     Unbindable,
     bind,
     by_trunk,
+    by_turn,
     error_places,
     hinted_prompt,
     token_ends,
     trunk_of,
 )
-from distill.preparing import by_turn
 from envs import Trajectory
 from envs.context import ContextWriter
 from envs.policies.hf import TINY

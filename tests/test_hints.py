@@ -15,8 +15,7 @@ from critics.judge import JUDGE_CODES, HintWriter
 from critics.judge.asker import asker_of
 from critics.judge.hinting import LONGEST
 from critics.judge.planting import planted
-from distill.correction import bind, by_trunk, trunk_of
-from distill.preparing import by_turn
+from distill.correction import bind, by_trunk, by_turn, trunk_of
 from envs import Trajectory, make
 from envs.context import ContextWriter
 from envs.policies.hf import TINY

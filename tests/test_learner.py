@@ -13,10 +13,10 @@ import torch
 
 from critics import Criticized, criticize
 from distill.config import DivergenceKind, Scope, TeacherKind, Update
-from distill.correction import Correction
+from distill.correction import Correction, by_turn
 from distill.learner import Learner, RoundFigures
 from distill.prefill import Trunk, plain_prefill
-from distill.preparing import by_turn, given, hint_effect
+from distill.preparing import given, hint_effect
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
 from tools import INVALID_CALL_CODES

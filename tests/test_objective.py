@@ -66,7 +66,7 @@ def test_a_minibatch_in_several_passes_and_chunks_has_the_gradient_of_one(
     model = deepcopy(policy.model)
     update = Update(teacher=teacher, reward=0.5)
     lessons = lessons_of(model, policy, update, criticized)
-    held = anchors(Reader(model), [trajectory for trajectory, _ in criticized])[:3]
+    held = anchors(Reader(model), criticized)[:3]
     whole, passes = gradient(model, update, lessons, held)
     monkeypatch.setattr(heads, "CHUNK", 7 * model.config.vocab_size)
     small, more_passes = gradient(model, replace(update, pass_tokens=700), lessons, held)

@@ -1,0 +1,69 @@
+"""A policy that is told of its mistakes before they count: hints at inference time.
+
+A turn that the rules find invalid is sampled again, once, with its hint right above it; what is said then stands. It
+trains nothing, and costs a critic and a second turn at every mistake, for ever: the ceiling for what hints can teach.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from critics.finding import CERTAIN
+from critics.hints import HintStyle, hinted, joined
+from critics.rules import criticize
+from envs import Trajectory
+from envs.policies.base import Context, Policy, Reply
+from tools import INVALID_CALL_CODES
+
+
+class Told:
+    """Acts as `policy` does, but for turns that the rules find invalid. The hint stays in no context."""
+
+    def __init__(self, policy: Policy, style: HintStyle = "reminder") -> None:
+        self.policy, self.style = policy, style
+        self.name = f"{policy.name} (told)"
+
+    def act(self, contexts: Sequence[Context]) -> list[Reply]:
+        replies = self.policy.act(contexts)
+        hints = [_hint(context, reply) for context, reply in zip(contexts, replies, strict=True)]
+        wrong = [place for place, hint in enumerate(hints) if hint]
+        if wrong:
+            again = self.policy.act([self._hinted(contexts[place], hints[place]) for place in wrong])
+            for place, reply in zip(wrong, again, strict=True):
+                replies[place] = _in_place_of(replies[place], reply)
+        return replies
+
+    def _hinted(self, context: Context, hint: str) -> Context:
+        """The context with the hint below what was heard last."""
+        begin = context.turns[-1].message_index + 1 if context.turns else 0
+        heard = hinted(context.messages[begin:], hint, self.style)
+        return replace(context, messages=[*context.messages[:begin], *heard])
+
+
+def _hint(context: Context, reply: Reply) -> str:
+    """What would have told the model better; empty where the reply is no invalid call."""
+    messages = [*context.messages, reply.message]
+    turns = (replace(reply.turn, message_index=len(context.messages)),) if reply.turn else ()
+    so_far = Trajectory(
+        id=context.id,
+        env="",
+        task={},
+        policy="",
+        tools=context.tools,
+        messages=messages,
+        turns=(*context.turns, *turns),
+    )
+    return joined(
+        finding.hint
+        for finding in criticize(so_far)
+        if finding.message_index == len(context.messages)
+        and finding.code in INVALID_CALL_CODES
+        and finding.confidence == CERTAIN
+    )
+
+
+def _in_place_of(first: Reply, second: Reply) -> Reply:
+    """The second reply, as if it had been said where the first was: its context had no hint."""
+    if second.turn is None or first.turn is None:
+        return second
+    turn = replace(second.turn, message_index=first.turn.message_index, prompt_ids=first.turn.prompt_ids)
+    return replace(second, turn=turn)

@@ -1,0 +1,137 @@
+"""What hints are measured against: other ways to learn from the same rollouts and findings, in the same loop.
+
+`rejection` imitates the rollouts that ended well. `unlikelihood` makes the error tokens unlikely, and says nothing of
+what should stand there. `expert` imitates what the world's own expert says in place of an erroneous turn: what a label
+would buy. `hints-at-top` is self-distillation of whole trajectories: the teacher has all of a trajectory's hints above
+its first turn, and the student is moved to it at every sampled token. Left out: the final reward, which is
+`distill.reward`'s, and hints at inference time, which train nothing (`critics.told`).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from critics.finding import Criticized, Finding
+from critics.hints import HintStyle, joined
+from distill.config import Update
+from distill.correction import Unbindable, bind, by_turn, checked, hinted_prompt, sampled_trunk, trunk_of
+from distill.lesson import Lesson, Sampled
+from distill.prefill import Branch, Trunk, hinted_hidden
+from distill.rendered import said
+from distill.teacher import Teacher
+from envs import Trajectory, make
+from envs.context import ContextWriter
+from envs.trajectory import Message
+from tools import ErrorCode
+from tools.command import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """Makes a baseline's lessons, those of `update.method`. What can't be learnt from is counted with its reason."""
+
+    writer: ContextWriter
+    teacher: Teacher
+    update: Update
+    style: HintStyle
+    codes: Collection[ErrorCode]
+
+    def __call__(self, criticized: Sequence[Criticized], dropped: Counter[str], *, longest: int) -> list[Lesson]:
+        """`longest` is the model's longest context, in tokens; what doesn't fit is dropped."""
+        of = {
+            "rejection": self._solved,
+            "unlikelihood": self._unlikely,
+            "expert": self._of_expert,
+            "hints-at-top": self._hinted_at_top,
+        }[self.update.method]
+        lessons: list[Lesson] = []
+        for trajectory, findings in criticized:
+            try:
+                for turn in trajectory.turns:
+                    checked(turn, self.writer)
+                made = list(of(trajectory, list(by_turn(findings, self.codes))))
+                if any(tokens(lesson.trunk) > longest for lesson in made):
+                    raise Unbindable("the trajectory is longer than the model's context")
+            except Unbindable as reason:
+                dropped[str(reason)] += 1
+            else:
+                lessons += made
+        return self._taught(lessons) if self.update.method == "hints-at-top" else lessons
+
+    def _solved(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
+        if trajectory.success and trajectory.turns:
+            trunk = sampled_trunk(trajectory)
+            yield Lesson(trunk, 0, sampled=Sampled([trunk.ids[position] for position in trunk.asked]))
+
+    def _unlikely(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
+        if turns:
+            bound = [bind(trajectory, group, None, self.writer, longest=2**31) for group in turns]
+            trunk = trunk_of(bound, "error")._replace(branches=()).cut()
+            # Cut after what decides the last of them, so that the tokens themselves come from the whole.
+            whole = bound[-1].plain_ids
+            yield Lesson(trunk, 0, sampled=Sampled([whole[position] for position in trunk.asked]))
+
+    def _of_expert(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
+        """A lesson for each erroneous turn: a context ends only once."""
+        wrong = {group[0].message_index for group in turns}
+        for index, action in expert_actions(trajectory, wrong):
+            number = trajectory.turn_at(index)
+            assert number is not None
+            before = trajectory.prompt_ids(number)
+            try:
+                ids = said([*trajectory.messages[:index], action], trajectory.tools, self.writer)
+            except InputError as error:
+                raise Unbindable("the chat form refuses what the expert says") from error
+            asked = range(len(before), len(before) + len(ids))
+            yield Lesson(Trunk([*before, *ids], asked), 0, sampled=Sampled(ids))
+
+    def _hinted_at_top(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
+        if hint := joined(finding.hint for group in turns for finding in group if finding.hint):
+            plain = sampled_trunk(trajectory)
+            first = trajectory.prompt_ids(0)
+            above = hinted_prompt(trajectory, 0, hint, self.writer, self.style)
+            start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, above, strict=False)))
+            asked = [position + len(above) - len(first) for position in plain.asked]
+            branch = Branch(start, [*above[start:], *plain.ids[len(first) :]], asked)
+            # A correction counts as a mean over its tokens, so that a trajectory weighs what a lesson of others does.
+            yield Lesson(plain._replace(branches=[branch]), 1, weights=[1 / len(asked)] * len(asked))
+
+    def _taught(self, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """The lessons with what the teacher says, where that is the same at every step."""
+        if self.teacher.moves:
+            return list(lessons)
+        trunks = [lesson.trunk for lesson in lessons]
+        with self.teacher.reading():
+            said_by = dict(hinted_hidden(self.teacher.model, trunks, tokens=self.update.pass_tokens))
+        return [lesson._replace(teacher_ND=said_by[place]) for place, lesson in enumerate(lessons)]
+
+
+def tokens(trunk: Trunk) -> int:
+    """The tokens of the longest context in a trunk."""
+    return max([len(trunk.ids), *(branch.start + len(branch.ids) for branch in trunk.branches)])
+
+
+def expert_actions(trajectory: Trajectory, wrong: Collection[int]) -> Iterator[tuple[int, Message]]:
+    """What the world's expert says in place of each of the messages in `wrong`, by their index.
+
+    The world is played again up to there. Raises Unbindable where it has no expert.
+    """
+    if not wrong:
+        return
+    try:
+        env = make(trajectory.env, split=trajectory.task["split"])
+        env.reset(seed=trajectory.task["seed"])
+    except (InputError, KeyError) as error:
+        raise Unbindable("the trajectory's world can't be played again") from error
+    try:
+        for index, message in enumerate(trajectory.messages):
+            if message["role"] != "assistant":
+                continue
+            if index in wrong:
+                yield index, env.expert_action()
+            env.step(message)
+    except NotImplementedError as error:
+        raise Unbindable("the world has no expert") from error
+    finally:
+        env.close()

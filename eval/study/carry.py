@@ -1,0 +1,111 @@
+"""Carrying a study out: learning rates are tuned, then every seed is run; what is finished is never done again.
+
+Each arm goes on in a process of its own, several of them side by side. A run is a run folder of `python -m distill`, to
+be looked at with all that looks at one.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import Any
+
+from envs import read_records
+from eval.study.plan import Place, Trial
+
+LEAST_VALID = 0.8
+"""A learning rate counts only if it keeps this share of the valid calls per task: who stops acting makes no errors."""
+
+Watch = Callable[[str], None]
+
+
+def carry_out(places: list[Place], *, jobs: int, watch: Watch) -> dict[str, str]:
+    """Do what is missing of each place, `jobs` of them side by side; gives what failed and why, by the arm's name.
+
+    A line goes to `watch` for each place that is done.
+    """
+    failed: dict[str, str] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        running: dict[Future[str], Place] = {pool.submit(carry_out_one, place, jobs): place for place in places}
+        try:
+            for future in as_completed(running):
+                place = running[future]
+                name = f"{place.setting.name}/{place.arm.name}"
+                try:
+                    watch(f"{name}: {future.result()}")
+                except Exception as error:
+                    failed[name] = f"{type(error).__name__}: {error}"
+                    watch(f"{name} failed: {failed[name]}")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def carry_out_one(place: Place, jobs: int) -> str:
+    """One arm in one setting: tuned, then run for each seed; gives a line about it."""
+    _quiet()
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    if not place.arm.trained:
+        from eval.study.ceiling import told
+
+        summaries = [told(place, seed) for seed in place.seeds]
+        return _said(summaries)
+    rate = tuned_rate(place)
+    return f"{_said([_run(trial) for trial in place.measured(rate)])}, learning rate {rate:g}"
+
+
+def tuned_rate(place: Place) -> float:
+    """The learning rate with the fewest invalid calls in the rounds after the first update, of those that act on.
+
+    Where none acts on, the smallest.
+    """
+    path = place.folder / "tuning.json"
+    if path.is_file():
+        return float(json.loads(path.read_text(encoding="utf-8"))["rate"])
+    found = {trial.rate: _score(trial) for trial in place.tuning()}
+    acting = {rate: score["invalid_per_100"] for rate, score in found.items() if score["acts"]}
+    rate = min(acting, key=lambda rate: acting[rate]) if acting else min(found)
+    record = {"rate": rate, "tried": {f"{rate:g}": score for rate, score in found.items()}}
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return rate
+
+
+def _score(trial: Trial) -> dict[str, Any]:
+    _run(trial)
+    first, *later = read_records(trial.folder / "metrics.jsonl")
+    invalid = sum(part["invalid_per_100"]["rate"] * part["calls"] for part in later)
+    calls = sum(part["calls"] for part in later)
+    valid = [part["valid_calls_per_task"] for part in (first, *later)]
+    return {
+        "invalid_per_100": invalid / max(1, calls),
+        "acts": calls > 0 and min(valid[1:], default=0.0) >= LEAST_VALID * valid[0],
+        "undone": sum(bool(part["undone"]) for part in (first, *later)),
+    }
+
+
+def _run(trial: Trial) -> dict[str, Any]:
+    from distill.run import Run
+
+    return Run(trial.config()).go()
+
+
+def _said(summaries: list[dict[str, Any]]) -> str:
+    return "; ".join(_moved(summary) for summary in summaries)
+
+
+def _moved(summary: dict[str, Any]) -> str:
+    (invalid, solved), (invalid_after, solved_after) = (
+        (summary[when]["invalid_per_100"]["rate"], summary[when]["success"]["rate"]) for when in ("before", "after")
+    )
+    return f"{invalid:.1f} to {invalid_after:.1f} invalid per 100, {solved:.0%} to {solved_after:.0%} solved"
+
+
+def _quiet() -> None:
+    for library in ("transformers", "accelerate"):
+        logging.getLogger(library).setLevel(logging.ERROR)

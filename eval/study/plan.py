@@ -1,0 +1,126 @@
+"""How much of a study is done: a preset's settings, arms, seeds and sizes, and the runs that they come to."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from distill.config import Band, Config, Update
+from eval.study.arms import CONTROLS, LONG, METHODS, SETTINGS, VARIANTS, Arm, Setting
+from tools.command import InputError, did_you_mean
+
+TUNING_SEED = 900
+"""Learning rates are tuned on this seed's tasks; no arm is measured on them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """How much is done. Every arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts."""
+
+    name: str
+    arms: Sequence[Arm]
+    seeds: int
+    rollouts: int = 512
+    a_round: int = 32
+    tuning_rollouts: int = 128
+    rates: Sequence[float] = (1e-4, 3e-4, 1e-3)
+    tasks: int = 128
+    held_out_tasks: int = 64
+    guard_tasks: int = 16
+    settings: Sequence[Setting] = SETTINGS
+
+    def only(self, *, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
+        """Some of it, by name; where none is named, all. Raises InputError for a name that it has not."""
+        return replace(
+            self,
+            settings=[part for part in self.settings if part.name in settings] if settings else self.settings,
+            arms=[arm for arm in self.arms if arm.name in arms] if arms else self.arms,
+        )._checked(settings, arms)
+
+    def _checked(self, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
+        for asked, kept in ((settings, self.settings), (arms, self.arms)):
+            names = [part.name for part in kept]
+            for name in asked:
+                if name not in names:
+                    every = [part.name for part in (*SETTINGS, *METHODS, *CONTROLS, *VARIANTS, *LONG)]
+                    raise InputError(f"the preset {self.name!r} has no {name!r}: {did_you_mean(name, every)}")
+        return self
+
+
+PRESETS = {
+    "small": Preset(name="small", arms=(*METHODS, *CONTROLS), seeds=1, tasks=96, held_out_tasks=48, rates=(1e-4, 3e-4)),
+    "full": Preset(name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tuning_rollouts=256),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One run of an arm: at a learning rate, on a seed's tasks."""
+
+    preset: Preset
+    setting: Setting
+    arm: Arm
+    folder: Path
+    seed: int
+    rate: float
+
+    @property
+    def tuning(self) -> bool:
+        return self.seed == TUNING_SEED
+
+    def config(self) -> Config:
+        """What `python -m distill` is told. A folder that is there already is gone on with."""
+        preset, arm = self.preset, self.arm
+        rollouts = preset.tuning_rollouts if self.tuning else preset.rollouts * arm.rounds
+        return Config(
+            out=self.folder,
+            resume=(self.folder / "manifest.json").is_file(),
+            policy=self.setting.policy,
+            env=self.setting.env,
+            seed=self.seed,
+            rounds=rollouts // preset.a_round,
+            rollouts=preset.a_round,
+            # What is tuned on is training tasks; the evaluation has to have one task.
+            tasks=1 if self.tuning else preset.tasks,
+            held_out_tasks=1 if self.tuning else preset.held_out_tasks,
+            update=replace(Update(learning_rate=self.rate), **arm.update),
+            band=Band(tasks=preset.guard_tasks, off=not arm.guarded),
+            **arm.run,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An arm in a setting, in a study's folder."""
+
+    preset: Preset
+    setting: Setting
+    arm: Arm
+    folder: Path
+
+    @property
+    def seeds(self) -> range:
+        """A long arm is there to see whether it collapses: once is enough."""
+        return range(1 if self.arm.rounds > 1 else self.preset.seeds)
+
+    def tuning(self) -> Iterator[Trial]:
+        for rate in self.preset.rates:
+            yield self._trial(self.folder / "tuning" / f"{rate:g}", TUNING_SEED, rate)
+
+    def measured(self, rate: float) -> Iterator[Trial]:
+        for seed in self.seeds:
+            yield self._trial(self.seed_folder(seed), seed, rate)
+
+    def seed_folder(self, seed: int) -> Path:
+        return self.folder / f"seed-{seed}"
+
+    def _trial(self, folder: Path, seed: int, rate: float) -> Trial:
+        return Trial(preset=self.preset, setting=self.setting, arm=self.arm, folder=folder, seed=seed, rate=rate)
+
+
+def places(preset: Preset, out: Path) -> list[Place]:
+    """Every arm in every setting, in the order of the arms: an unfinished study has all settings of the first ones."""
+    return [
+        Place(preset=preset, setting=setting, arm=arm, folder=out / setting.name / arm.name)
+        for arm in preset.arms
+        for setting in preset.settings
+    ]
