@@ -1,7 +1,7 @@
 """A policy that is told of its mistakes before they count: hints at inference time.
 
-A turn that the rules find invalid is sampled again, once, with its hint right above it; what is said then stands. It
-trains nothing, and costs a critic and a second turn at every mistake, for ever: the ceiling for what hints can teach.
+A turn that the rules find invalid is sampled again with its hint right above it; what is said at last stands. It trains
+nothing, and costs a critic and a further turn at every mistake, for ever: the ceiling for what hints can teach.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,23 @@ from tools import INVALID_CALL_CODES
 
 
 class Told:
-    """Acts as `policy` does, but for turns that the rules find invalid. The hint stays in no context."""
+    """Acts as `policy` does, but for turns that the rules find invalid: those are sampled again up to `times` times,
+    below all the hints that came of them so far. The hints stay in no context."""
 
-    def __init__(self, policy: Policy, style: HintStyle = "reminder") -> None:
-        self.policy, self.style = policy, style
+    def __init__(self, policy: Policy, style: HintStyle = "reminder", *, times: int = 3) -> None:
+        self.policy, self.style, self.times = policy, style, times
         self.name = f"{policy.name} (told)"
 
     def act(self, contexts: Sequence[Context]) -> list[Reply]:
         replies = self.policy.act(contexts)
-        hints = [_hint(context, reply) for context, reply in zip(contexts, replies, strict=True)]
-        wrong = [place for place, hint in enumerate(hints) if hint]
-        if wrong:
-            again = self.policy.act([self._hinted(contexts[place], hints[place]) for place in wrong])
-            for place, reply in zip(wrong, again, strict=True):
+        told: dict[int, list[str]] = {place: [] for place in range(len(contexts))}
+        for _ in range(self.times):
+            hints = {place: hint for place in told if (hint := _hint(contexts[place], replies[place]))}
+            if not hints:
+                break
+            told = {place: [*told[place], hint] for place, hint in hints.items()}
+            again = self.policy.act([self._hinted(contexts[place], joined(said)) for place, said in told.items()])
+            for place, reply in zip(told, again, strict=True):
                 replies[place] = _in_place_of(replies[place], reply)
         return replies
 

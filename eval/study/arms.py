@@ -47,13 +47,16 @@ SETTINGS = (
     ),
 )
 
-TARGETED = "targeted"
 GRPO: Mapping[str, Any] = {"update": {"correct": 0.0, "reward": 1.0}, "run": {"per_task": 4}}
 OTHER_HINTS = {"admit": inf}
 """Hints that say nothing lower no error, so that hint admission would let hardly one of them in."""
 
+DEFAULT = Arm(
+    name="targeted", kind="ours", says="the default: targeted hints, frozen teacher, error tokens", guarded=True
+)
+
 METHODS = (
-    Arm(name=TARGETED, kind="ours", says="the default: targeted hints, frozen teacher, error tokens", guarded=True),
+    DEFAULT,
     Arm(
         name="targeted-grpo",
         kind="ours",

@@ -8,8 +8,8 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 from envs import read_records
@@ -21,43 +21,60 @@ LEAST_VALID = 0.8
 Watch = Callable[[str], None]
 
 
-def carry_out(places: list[Place], *, jobs: int, watch: Watch) -> dict[str, str]:
+def carry_out(places: Sequence[Place], *, jobs: int, watch: Watch) -> dict[str, str]:
     """Do what is missing of each place, `jobs` of them side by side; gives what failed and why, by the arm's name.
 
-    A line goes to `watch` for each place that is done.
+    A line goes to `watch` for each that is done: first the learning rates, then the arms.
     """
+    tuned = {place.tuned.folder: place.tuned for place in places if place.tuned}
     failed: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        running: dict[Future[str], Place] = {pool.submit(carry_out_one, place, jobs): place for place in places}
-        try:
-            for future in as_completed(running):
-                place = running[future]
-                name = f"{place.setting.name}/{place.arm.name}"
-                try:
-                    watch(f"{name}: {future.result()}")
-                except Exception as error:
-                    failed[name] = f"{type(error).__name__}: {error}"
-                    watch(f"{name} failed: {failed[name]}")
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for what, some in ((tune, list(tuned.values())), (measure, places)):
+        ready = [place for place in some if not place.tuned or str(place.tuned) not in failed]
+        failed |= _side_by_side(what, ready, jobs, watch)
     return failed
 
 
-def carry_out_one(place: Place, jobs: int) -> str:
-    """One arm in one setting: tuned, then run for each seed; gives a line about it."""
-    _quiet()
+def _side_by_side(
+    what: Callable[[Place], str], places: Sequence[Place], jobs: int, watch: Watch
+) -> Iterator[tuple[str, str]]:
+    """A process for each place: what is left of a run goes with it."""
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, max_tasks_per_child=1, initializer=_begin, initargs=(threads,)
+    ) as pool:
+        running = {pool.submit(what, place): place for place in places}
+        try:
+            for future in as_completed(running):
+                try:
+                    watch(f"{running[future]}: {future.result()}")
+                except Exception as error:
+                    yield str(running[future]), f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-    if not place.arm.trained:
+    torch.set_num_threads(threads)
+    for library in ("transformers", "accelerate"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+
+
+def tune(place: Place) -> str:
+    """Find the learning rate; gives a line about it."""
+    return f"learning rate {tuned_rate(place):g}"
+
+
+def measure(place: Place) -> str:
+    """Run an arm for each seed; gives a line about it."""
+    if place.tuned is None:
         from eval.study.ceiling import told
 
-        summaries = [told(place, seed) for seed in place.seeds]
-        return _said(summaries)
-    rate = tuned_rate(place)
-    return f"{_said([_run(trial) for trial in place.measured(rate)])}, learning rate {rate:g}"
+        return _said([told(place, seed) for seed in place.seeds])
+    return _said([_run(trial) for trial in place.measured(tuned_rate(place.tuned))])
 
 
 def tuned_rate(place: Place) -> float:
@@ -104,8 +121,3 @@ def _moved(summary: dict[str, Any]) -> str:
         (summary[when]["invalid_per_100"]["rate"], summary[when]["success"]["rate"]) for when in ("before", "after")
     )
     return f"{invalid:.1f} to {invalid_after:.1f} invalid per 100, {solved:.0%} to {solved_after:.0%} solved"
-
-
-def _quiet() -> None:
-    for library in ("transformers", "accelerate"):
-        logging.getLogger(library).setLevel(logging.ERROR)

@@ -29,8 +29,7 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
         seeds = [found for number in place.seeds if (found := _seed(place, number))]
         if not seeds:
             continue
-        tuning = place.folder / "tuning.json"
-        tuned = json_file(tuning) if tuning.is_file() else {"rate": None, "tried": {}}
+        tuned = json_file(place.tuned.folder / "tuning.json") if place.tuned else {"rate": None, "tried": {}}
         settings[place.setting.name]["arms"][place.arm.name] = {
             "kind": place.arm.kind,
             "says": place.arm.says,

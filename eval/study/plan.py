@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.config import Band, Config, Update
-from eval.study.arms import CONTROLS, LONG, METHODS, SETTINGS, VARIANTS, Arm, Setting
+from eval.study.arms import CONTROLS, DEFAULT, LONG, METHODS, SETTINGS, VARIANTS, Arm, Setting
 from tools.command import InputError, did_you_mean
 
 TUNING_SEED = 900
@@ -14,7 +14,8 @@ TUNING_SEED = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How much is done. Every arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts."""
+    """How much is done. An arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts; controls and
+    variants learn at the default's rate, unless all are tuned (`tune_all`)."""
 
     name: str
     arms: Sequence[Arm]
@@ -23,6 +24,7 @@ class Preset:
     a_round: int = 32
     tuning_rollouts: int = 128
     rates: Sequence[float] = (1e-4, 3e-4, 1e-3)
+    tune_all: bool = False
     tasks: int = 128
     held_out_tasks: int = 64
     guard_tasks: int = 16
@@ -47,8 +49,18 @@ class Preset:
 
 
 PRESETS = {
-    "small": Preset(name="small", arms=(*METHODS, *CONTROLS), seeds=1, tasks=96, held_out_tasks=48, rates=(1e-4, 3e-4)),
-    "full": Preset(name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tuning_rollouts=256),
+    "small": Preset(
+        name="small",
+        arms=(*METHODS, *CONTROLS),
+        seeds=1,
+        tuning_rollouts=96,
+        rates=(1e-4, 3e-4),
+        tasks=64,
+        held_out_tasks=32,
+    ),
+    "full": Preset(
+        name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tuning_rollouts=256, tune_all=True
+    ),
 }
 
 
@@ -97,10 +109,22 @@ class Place:
     arm: Arm
     folder: Path
 
+    def __str__(self) -> str:
+        return f"{self.setting.name}/{self.arm.name}"
+
     @property
     def seeds(self) -> range:
         """A long arm is there to see whether it collapses: once is enough."""
         return range(1 if self.arm.rounds > 1 else self.preset.seeds)
+
+    @property
+    def tuned(self) -> "Place | None":
+        """The arm whose learning rate this one has; None where nothing is trained."""
+        if not self.arm.trained:
+            return None
+        if self.preset.tune_all or self.arm.kind not in ("control", "variant"):
+            return self
+        return replace(self, arm=DEFAULT, folder=self.folder.with_name(DEFAULT.name))
 
     def tuning(self) -> Iterator[Trial]:
         for rate in self.preset.rates:
