@@ -53,6 +53,7 @@ PRESETS = {
         name="small",
         arms=(*METHODS, *CONTROLS),
         seeds=1,
+        rollouts=256,
         tuning_rollouts=96,
         rates=(1e-4, 3e-4),
         tasks=64,
