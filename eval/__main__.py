@@ -205,18 +205,25 @@ class Replay:
 @dataclass(frozen=True, slots=True)
 class Report:
     """One HTML file about a run, to send to others: error rates by round, before and after, what the hints did, the
-    most instructive corrections. It needs no network."""
+    most instructive corrections; or about a study: methods, controls, goals. It needs no network."""
 
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """A run folder; of one that is still being written, what there is so far."""
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|STUDY")]
+    """A run folder, or a study's folder or study.json; of one that is still being written, what there is so far."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write it; else RUN/report.html."""
+    """Where to write it; else report.html there. Of a study, a name that ends in .svg gets its picture."""
     against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = ()
     """Run folders of baselines, whose error rates are drawn beside this run's."""
 
     def __call__(self) -> None:
-        from eval.report import write
+        from eval.report import write, write_page
 
+        study = self.run / "study.json" if self.run.is_dir() else self.run
+        if study.name.endswith(".json") and study.is_file():
+            from eval.study.page import page
+
+            out = self.out or study.with_name("report.html")
+            print(write_page(page(study, out.suffix), out))
+            return
         print(write(self.run, self.out or self.run / "report.html", against=self.against))
 
 

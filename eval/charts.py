@@ -36,8 +36,18 @@ class Curve:
     crossed: frozenset[int] = frozenset()
 
 
-def curves(series: Sequence[Curve], *, title: str, description: str, height: int = 210, share: bool = False) -> Markup:
-    """Curves over rounds, from zero; a share goes up to 1."""
+def curves(
+    series: Sequence[Curve],
+    *,
+    title: str,
+    description: str,
+    height: int = 210,
+    share: bool = False,
+    axis: str = "round",
+    step: int = 0,
+) -> Markup:
+    """Curves over rounds, from zero; a share goes up to 1. With a `step` the points are at 0, `step`, 2 `step`, ... of
+    what `axis` says."""
     rounds = max((len(curve.points) for curve in series), default=0)
     most = max((max(point.y, point.high if curve.band else 0) for curve in series for point in curve.points), default=1)
     ticks = [0, 0.25, 0.5, 0.75, 1] if share else _ticks(most)
@@ -49,10 +59,13 @@ def curves(series: Sequence[Curve], *, title: str, description: str, height: int
     def y(value: float) -> float:
         return TOP + inner_height * (1 - min(1.0, value / ticks[-1]))
 
+    def label(number: int) -> str:
+        return str(step * (number - 1) if step else number)
+
     parts = [_grid_line(tick, y(tick)) for tick in ticks]
     every = max(1, ceil(rounds / 10))
-    parts += [_text(x(n), height - 19, str(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
-    parts.append(_text(WIDTH - RIGHT, height - 3, "round", "tick end"))
+    parts += [_text(x(n), height - 19, label(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
+    parts.append(_text(WIDTH - RIGHT, height - 3, axis, "tick end"))
     for curve in series:
         numbered = list(enumerate(curve.points, 1))
         line = " ".join(f"{x(n):.1f},{y(point.y):.1f}" for n, point in numbered)
@@ -63,7 +76,9 @@ def curves(series: Sequence[Curve], *, title: str, description: str, height: int
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(curve.kind, line))
         for n, point in numbered:
             mark = "crossed" if n in curve.crossed else ""
-            parts.append(_dot(x(n), y(point.y), f"dot {curve.kind} {mark}", f"{curve.name}, round {n}: {point.y:.3g}"))
+            parts.append(
+                _dot(x(n), y(point.y), f"dot {curve.kind} {mark}", f"{curve.name}, {axis} {label(n)}: {point.y:.3g}")
+            )
     return _svg(height, title, description, parts)
 
 

@@ -29,7 +29,11 @@ MOST_CORRECTIONS, MOST_CODES, MOST_LINES = 10, 6, 60
 
 def write(run: Path, out: Path, *, against: Sequence[Path] = ()) -> Path:
     """Write the report of a run; gives its path. Raises InputError for no run, or a place that can't be written."""
-    page = html(run, against=against)
+    return write_page(html(run, against=against), out)
+
+
+def write_page(page: str, out: Path) -> Path:
+    """Write a page; gives its path. Raises InputError for a place that can't be written."""
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -10,6 +10,9 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 from typing import Any
 
 from envs import read_records
@@ -24,35 +27,25 @@ Watch = Callable[[str], None]
 def carry_out(places: Sequence[Place], *, jobs: int, watch: Watch) -> dict[str, str]:
     """Do what is missing of each place, `jobs` of them side by side; gives what failed and why, by the arm's name.
 
-    A line goes to `watch` for each that is done: first the learning rates, then the arms.
+    A line goes to `watch` for each that is done. Each has a process of its own: what is left of a run goes with it.
     """
-    tuned = {place.tuned.folder: place.tuned for place in places if place.tuned}
     failed: dict[str, str] = {}
-    for what, some in ((tune, list(tuned.values())), (measure, places)):
-        ready = [place for place in some if not place.tuned or str(place.tuned) not in failed]
-        failed |= _side_by_side(what, ready, jobs, watch)
-    return failed
-
-
-def _side_by_side(
-    what: Callable[[Place], str], places: Sequence[Place], jobs: int, watch: Watch
-) -> Iterator[tuple[str, str]]:
-    """A process for each place: what is left of a run goes with it."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(
         jobs, mp_context=context, max_tasks_per_child=1, initializer=_begin, initargs=(threads,)
     ) as pool:
-        running = {pool.submit(what, place): place for place in places}
+        running = {pool.submit(carry_out_one, place): place for place in places}
         try:
             for future in as_completed(running):
                 try:
                     watch(f"{running[future]}: {future.result()}")
                 except Exception as error:
-                    yield str(running[future]), f"{type(error).__name__}: {error}"
+                    failed[str(running[future])] = f"{type(error).__name__}: {error}"
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return failed
 
 
 def _begin(threads: int) -> None:
@@ -63,18 +56,24 @@ def _begin(threads: int) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
-def tune(place: Place) -> str:
-    """Find the learning rate; gives a line about it."""
-    return f"learning rate {tuned_rate(place):g}"
-
-
-def measure(place: Place) -> str:
-    """Run an arm for each seed; gives a line about it."""
+def carry_out_one(place: Place) -> str:
+    """One arm in one setting: tuned, then run for each seed; gives a line about it."""
     if place.tuned is None:
         from eval.study.ceiling import told
 
         return _said([told(place, seed) for seed in place.seeds])
-    return _said([_run(trial) for trial in place.measured(tuned_rate(place.tuned))])
+    with _alone(place.tuned.folder):
+        rate = tuned_rate(place.tuned)
+    return f"{_said([_run(trial) for trial in place.measured(rate)])}, learning rate {rate:g}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process tunes this arm: controls and variants may want the default's rate at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "tuning.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
 
 
 def tuned_rate(place: Place) -> float:

@@ -1,45 +1,87 @@
-"""A study's tables: what each way to learn came to, what that took, and whether the project's goals are met."""
+"""A study's tables: what each way to learn came to, what that took, and whether the goals are met."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from eval.study.goals import goals
 from eval.study.means import mean_of
+
+COLUMNS = {
+    "invalid": "invalid calls per 100, on tasks that were never trained on",
+    "held out": "the same with tools that no hint named and no training rollout used",
+    "solved": "tasks solved",
+    "valid": "valid calls per task",
+    "halved": "rollouts until invalid calls were halved and stayed so, in whole rounds",
+    "quartered": "rollouts until they were a quarter",
+    "CPU s": "CPU seconds until they were halved, with rollouts and guard",
+    "nats": "divergence from the start model a token, on right calls where no habit applies",
+    "rate": "the learning rate, tuned on other tasks",
+}
+"""An arm's figures, and what they are."""
 
 
 def tables(study: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A table for each setting, what its columns are, and the goals."""
     for name, setting in study["settings"].items():
         if setting["arms"]:
-            yield _methods(name, setting)
+            yield _of_setting(name, setting)
+    yield Text("\n".join(f"{name}: {says}" for name, says in COLUMNS.items()), style="dim")
+    if found := list(goals(study)):
+        table = Table(title="goals", title_justify="left", box=None, pad_edge=False)
+        for column in ("", "setting", "goal", "came"):
+            table.add_column(column)
+        for goal in found:
+            mark = Text("holds", style="green") if goal.holds else Text("misses", style="red")
+            table.add_row(mark, goal.setting, goal.says, goal.came)
+        yield table
 
 
-def _methods(name: str, setting: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{name}: {setting['env']}, {setting['says']}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("arm")
-    for column in ("invalid", "held out", "success", "valid calls", "halved at", "quartered at", "clean", "rate"):
+def _of_setting(name: str, setting: Mapping[str, Any]) -> Table:
+    title = f"{name}: {setting['env']}, {setting['says']}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for column in COLUMNS:
         table.add_column(column, justify="right")
+    table.add_row(Text("at the start", style="dim"), *start(setting))
     for arm, record in setting["arms"].items():
-        seeds = record["seeds"]
-        table.add_row(
-            Text(arm),
-            str(mean_of(seeds, lambda seed: seed["after"]["invalid_per_100"]["rate"])),
-            str(mean_of(seeds, lambda seed: seed["after"]["held_out"]["invalid_per_100"]["rate"])),
-            mean_of(seeds, lambda seed: seed["after"]["success"]["rate"]).percent,
-            str(mean_of(seeds, lambda seed: seed["after"]["valid_calls_per_task"])),
-            taken(seeds, "halved"),
-            taken(seeds, "quartered"),
-            f"{mean_of(seeds, lambda seed: seed['clean_divergence']).mean:.3f}",
-            f"{record['rate']:g}" if record["rate"] else "",
-        )
+        table.add_row(Text(arm), *cells(record))
     return table
 
 
-def taken(seeds: list[Mapping[str, Any]], what: str) -> str:
-    """How many rollouts it took, or that it never came to it in some of the seeds."""
-    found = [seed[what]["rollouts"] for seed in seeds if seed[what]]
+def start(setting: Mapping[str, Any]) -> list[str]:
+    """The start model's figures: those of the first arm's seeds, which all arms begin with."""
+    return _evaluated(next(iter(setting["arms"].values()))["seeds"], "before")
+
+
+def cells(record: Mapping[str, Any]) -> list[str]:
+    """An arm's figures, in the order of COLUMNS."""
+    seeds = record["seeds"]
+    return [
+        *_evaluated(seeds, "after"),
+        _taken(seeds, "halved", "rollouts"),
+        _taken(seeds, "quartered", "rollouts"),
+        _taken(seeds, "halved", "cpu_seconds"),
+        f"{mean_of(seeds, lambda seed: seed['clean_divergence']).mean:.3f}",
+        f"{record['rate']:g}" if record["rate"] else "",
+    ]
+
+
+def _evaluated(seeds: Sequence[Mapping[str, Any]], when: str) -> list[str]:
+    return [
+        str(mean_of(seeds, lambda seed: seed[when]["invalid_per_100"]["rate"])),
+        str(mean_of(seeds, lambda seed: seed[when]["held_out"]["invalid_per_100"]["rate"])),
+        mean_of(seeds, lambda seed: seed[when]["success"]["rate"]).percent,
+        str(mean_of(seeds, lambda seed: seed[when]["valid_calls_per_task"])),
+    ]
+
+
+def _taken(seeds: Sequence[Mapping[str, Any]], what: str, unit: str) -> str:
+    """How much it took, a mean over the seeds that came to it; how many that are, where it is not all."""
+    found = [seed[what][unit] for seed in seeds if seed[what]]
     if not seeds[0]["curve"]:
         return ""
     if not found:

@@ -1,0 +1,131 @@
+"""A study: arms differ in what they name, what is finished is not done again, and the figures are those of the runs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.__main__ import main
+from eval.study.arms import DEFAULT, METHODS
+from eval.study.carry import carry_out
+from eval.study.figures import fallen, read_study
+from eval.study.means import mean_of
+from eval.study.plan import PRESETS, Preset, places
+from tools.command import InputError
+
+TOLD = next(arm for arm in METHODS if arm.name == "told")
+TINY = replace(
+    PRESETS["small"],
+    arms=(DEFAULT, TOLD),
+    settings=PRESETS["small"].settings[:1],
+    rollouts=16,
+    a_round=8,
+    tuning_rollouts=16,
+    rates=(2e-4,),
+    tasks=4,
+    held_out_tasks=2,
+    guard_tasks=4,
+)
+
+
+def point(rollouts: int, rate: float) -> dict[str, Any]:
+    return {"rollouts": rollouts, "seconds": 1.0, "cpu_seconds": 1.0, "steps": 2, "invalid_per_100": {"rate": rate}}
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [([40, 30, 19, 5], 64), ([40, 10, 35, 35], None), ([40, 21, 21, 21], None), ([40, 20], 32), ([], None)],
+)
+def test_a_rate_has_fallen_where_it_also_stays(rates: list[float], expected: int | None) -> None:
+    found = fallen([point(32 * place, rate) for place, rate in enumerate(rates)], 20)
+    assert (found["rollouts"] if found else None) == expected
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_arms_differ_in_what_they_name_only(name: str) -> None:
+    preset = PRESETS[name]
+    every = places(preset, Path("out"))
+    assert len({place.folder for place in every}) == len(every) == len(preset.arms) * len(preset.settings)
+    by_name = {str(place): next(place.measured(2e-4)).config() for place in every if place.arm.trained}
+    for place in every:
+        if not place.arm.trained:
+            continue
+        ours, default = by_name[str(place)], by_name[f"{place.setting.name}/{DEFAULT.name}"]
+        ours.check()
+        assert ours.rounds * ours.rollouts == default.rounds * default.rollouts * place.arm.rounds
+        assert ours.rollouts == default.rollouts
+        same = replace(ours, out=default.out, rounds=default.rounds, band=default.band)
+        same = replace(same, **{name: getattr(default, name) for name in place.arm.run})
+        same = replace(
+            same, update=replace(same.update, **{name: getattr(default.update, name) for name in place.arm.update})
+        )
+        assert same == default
+
+
+def test_learning_rates_are_tuned_on_tasks_that_no_arm_is_measured_on() -> None:
+    place = places(PRESETS["full"], Path("out"))[0]
+    tuned = [trial.config() for trial in place.tuning()]
+    measured = [trial.config() for trial in place.measured(2e-4)]
+    assert len(tuned) == 3
+    assert len(measured) == 3
+    seen = {seed for config in tuned for number in range(config.rounds) for seed in config.training_seeds(number)}
+    for config in measured:
+        assert not seen & {seed for number in range(config.rounds) for seed in config.training_seeds(number)}
+        assert not seen & set(config.guard_seeds)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    out, lines = tmp_path_factory.mktemp("study"), list[str]()
+    assert carry_out(places(TINY, out), jobs=2, watch=lines.append) == {}
+    return out, lines
+
+
+def test_a_study_tunes_runs_and_reads(finished: tuple[Path, list[str]]) -> None:
+    out, lines = finished
+    assert {line.partition(":")[0] for line in lines} == {"easy/targeted", "easy/told"}
+    arms = read_study(out, TINY)["settings"]["easy"]["arms"]
+    assert arms["targeted"]["rate"] == 2e-4
+    [seed] = arms["targeted"]["seeds"]
+    summary = json.loads((out / "easy/targeted/seed-0/summary.json").read_text())
+    assert [part["rollouts"] for part in seed["curve"]] == [0, 8, 16]
+    assert seed["after"]["invalid_per_100"] == summary["after"]["invalid_per_100"]
+    assert seed["curve"][-1]["invalid_per_100"]["rate"] == pytest.approx(summary["after"]["invalid_per_100"]["rate"])
+    assert seed["curve"][-1]["seconds"] > seed["curve"][1]["seconds"] > 0
+    [told] = arms["told"]["seeds"]
+    assert told["before"] == seed["before"]
+    assert told["curve"] == []
+
+
+def test_what_is_finished_is_not_done_again(finished: tuple[Path, list[str]]) -> None:
+    out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")}
+    assert carry_out(places(TINY, out), jobs=1, watch=lambda line: None) == {}
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")} == before
+
+
+def test_an_arm_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    wrong = replace(TINY.settings[0], policy=str(tmp_path / "nothing"))
+    failed = carry_out(places(replace(TINY, settings=[wrong]), tmp_path), jobs=1, watch=lambda line: None)
+    assert set(failed) == {"easy/targeted", "easy/told"}
+    assert "nothing" in failed["easy/targeted"]
+
+
+def test_the_command_refuses_what_a_preset_has_not(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no 'targetted': did you mean 'targeted'"):
+        main(["study", "--out", str(tmp_path), "--arm", "targetted"])
+    with pytest.raises(InputError, match="has no finished arm"):
+        main(["study", "--out", str(tmp_path), "--show"])
+
+
+def test_means_over_seeds_have_the_interval_of_so_few() -> None:
+    assert str(mean_of([1.0], lambda value: value)) == "1.0"
+    three = mean_of([1.0, 2.0, 3.0], lambda value: value)
+    assert (three.mean, round(three.low or 0, 3), round(three.high or 0, 3)) == (2.0, -0.484, 4.484)
+
+
+def test_only_some_of_a_preset() -> None:
+    small: Preset = PRESETS["small"].only(settings=["hard"], arms=["told"])
+    assert [str(place) for place in places(small, Path("out"))] == ["hard/told"]
