@@ -11,7 +11,7 @@ TRL_STAMP := .venv-trl/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures test slow test-vllm lint tiny bench-gpu bench-trl clean
+.PHONY: help install demo study pictures test slow test-vllm lint tiny bench-gpu bench-trl clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ demo: install ## the whole loop on the tiny model, from rollouts to figures, on 
 BROWSER ?= chromium
 SHOT = $(BROWSER) --headless --no-sandbox --disable-gpu --no-first-run --disable-sync --hide-scrollbars \
 	--window-size=1200,1240 --user-data-dir=$$(mktemp -d)
+
+study: install ## targeted hints beside baselines and controls; hours on a CPU, and goes on where it stopped
+	$(PYTHON) -m eval study $(ARGS)
 
 pictures: install ## the pictures in eval/README.md, from the runs/demo that `make demo` makes; needs chromium
 	mkdir -p eval/pictures

@@ -129,7 +129,8 @@ def test_a_teacher_that_reads_no_hint_teaches_nothing(policy: LocalPolicy, criti
     assert figures.admitted == len(corrections) > 0
     for correction in corrections:
         assert list(correction.hinted_ids) == list(correction.plain_ids)
-    assert figures.loss == pytest.approx(0, abs=1e-4)
+    assert figures.losses[0] == pytest.approx(0, abs=1e-6)
+    assert figures.loss < 1e-3  # AdamW makes steps of rounding errors too
 
 
 def test_losses_of_single_tokens() -> None:
