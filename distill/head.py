@@ -8,9 +8,12 @@ hidden state. Few tokens, or a small vocabulary, are a single chunk, and nothing
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 CHUNK = 2**24
@@ -56,6 +59,13 @@ class Head:
             return logits_CV.gather(-1, tokens_C[:, None])[:, 0] - logits_CV.logsumexp(-1)
 
         return in_chunks(some, self.rows, hidden_ND, tokens_N)
+
+    def kept(self) -> "Head":
+        """This head as it is now, whatever its model learns: it has a copy of the last matrix."""
+        last = self.model.get_output_embeddings()
+        bias = getattr(last, "bias", None)
+        now = partial(linear, weight=last.weight.detach().clone(), bias=None if bias is None else bias.detach().clone())
+        return Head(SimpleNamespace(config=self.model.config, get_output_embeddings=lambda: now))
 
     @property
     def rows(self) -> int:
