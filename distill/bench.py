@@ -85,21 +85,21 @@ def measured(named: Mapping[str, Way], repeats: int) -> dict[str, Timed]:
     """
     found: dict[str, Timed] = {}
     for name, way in named.items():
-        room, began = Room(), time.perf_counter()
+        room, began = Room(), _now()
         try:
             said = way()
         except torch.OutOfMemoryError:
             print(f"out of memory: {name}", file=sys.stderr)
             continue
         _wait()
-        found[name] = Timed(said, room.peak(), [] if repeats else [time.perf_counter() - began])
+        found[name] = Timed(said, room.peak(), [] if repeats else [_now() - began])
     for _ in range(repeats):
         for name, timed in found.items():
             _wait()
-            began = time.perf_counter()
+            began = _now()
             named[name]()
             _wait()
-            timed.seconds.append(time.perf_counter() - began)
+            timed.seconds.append(_now() - began)
     return found
 
 
@@ -134,6 +134,12 @@ def _resident(name: str) -> int | None:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
     return None
+
+
+def _now() -> float:
+    """Seconds; of one thread on a CPU those that it computed for, which other programs don't add to."""
+    alone = not torch.cuda.is_available() and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 def _wait() -> None:
