@@ -11,7 +11,7 @@ from math import exp
 from typing import Any
 
 from distill.correction import Alternative, Alternatives, Correction, token_ends
-from distill.prefill import Trunk, plain_prefill
+from distill.prefill import Trunk
 from distill.teacher import Reader
 from envs.context import ContextWriter
 
@@ -32,9 +32,7 @@ def with_alternatives(
     places = list(zip(shown, asked, strict=True))
     plain = [Trunk(part.plain_ids, [token]) for part, token in places]
     hinted = [Trunk(part.hinted_ids, [token + part.shift]) for part, token in places]
-    with teacher.reading():
-        by_teacher = _likeliest(teacher.model, hinted, writer)
-    sides = zip(places, _likeliest(student, plain, writer), by_teacher, strict=True)
+    sides = zip(places, _likeliest(Reader(student), plain, writer), _likeliest(teacher, hinted, writer), strict=True)
     found = [
         Alternatives(token=token, student=of_student, teacher=of_teacher)
         for (_, token), of_student, of_teacher in sides
@@ -52,12 +50,11 @@ def _lost(correction: Correction, token: int) -> float:
     return exp(correction.student_logprobs[place]) - exp(correction.teacher_logprobs[place])
 
 
-def _likeliest(model: Any, trunks: Sequence[Trunk], writer: ContextWriter) -> list[tuple[Alternative, ...]]:
+def _likeliest(reader: Reader, trunks: Sequence[Trunk], writer: ContextWriter) -> list[tuple[Alternative, ...]]:
     """For each trunk the likeliest tokens at the one that it asks for."""
     found: dict[int, tuple[Alternative, ...]] = {}
-    for place, logprobs_1V in plain_prefill(model, trunks):
-        logprobs, ids = logprobs_1V[0].topk(min(TOP, logprobs_1V.shape[-1]))
-        rows = zip(ids.tolist(), logprobs.tolist(), strict=True)
+    for place, top in reader.likeliest(trunks, TOP):
+        rows = zip(top.ids_NK[0].tolist(), top.logprobs_NK[0].tolist(), strict=True)
         found[place] = tuple(Alternative(text=writer.decode([token]), logprob=logprob) for token, logprob in rows)
     return [found[place] for place in range(len(trunks))]
 

@@ -15,7 +15,7 @@ import torch
 
 from critics.finding import CERTAIN, Criticized
 from distill.divergence import forward_kl
-from distill.head import Head, divergences
+from distill.head import Head, Speaker, divergences
 from distill.prefill import Trunk, on_trunks, plain_hidden
 from distill.teacher import Reader
 from envs import calls_of
@@ -62,7 +62,7 @@ def endless(found: Sequence[Anchor], rng: Random) -> Iterator[Anchor]:
         yield from rng.sample(found, len(found))
 
 
-def moved(model: Any, start: Head, minibatch: Sequence[Anchor]) -> torch.Tensor:
+def moved(model: Any, start: Speaker, minibatch: Sequence[Anchor]) -> torch.Tensor:
     """KL(start || model) in nats a token, a scalar, over the minibatch's held tokens. The gradient is the model's."""
     now_ND, _ = on_trunks(model, [anchor.trunk for anchor in minibatch])
     start_ND = torch.cat([anchor.start_ND for anchor in minibatch])

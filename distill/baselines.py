@@ -17,7 +17,7 @@ from critics.hints import HintStyle, joined
 from distill.config import Update
 from distill.correction import Unbindable, bind, by_turn, checked, hinted_prompt, sampled_trunk, trunk_of
 from distill.lesson import Lesson, Sampled
-from distill.prefill import Branch, Trunk, hinted_hidden
+from distill.prefill import Branch, Trunk
 from distill.rendered import said
 from distill.teacher import Teacher
 from envs import Trajectory, make
@@ -102,8 +102,7 @@ class Baseline:
         if self.teacher.moves:
             return list(lessons)
         trunks = [lesson.trunk for lesson in lessons]
-        with self.teacher.reading():
-            said_by = dict(hinted_hidden(self.teacher.model, trunks, tokens=self.update.pass_tokens))
+        said_by = dict(self.teacher.read(trunks, tokens=self.update.pass_tokens))
         return [lesson._replace(teacher_ND=said_by[place]) for place, lesson in enumerate(lessons)]
 
 

@@ -79,26 +79,27 @@ class Timed(NamedTuple):
 
 
 def measured(named: Mapping[str, Way], repeats: int) -> dict[str, Timed]:
-    """Every way once for its memory and what it says, then all of them in turn for their time.
+    """Every way once for its memory and what it says, then all of them in turn for their time, if that isn't enough.
 
     A way that the device has no memory for is left out, and said to be.
     """
     found: dict[str, Timed] = {}
     for name, way in named.items():
-        room = Room()
+        room, began = Room(), _now()
         try:
             said = way()
         except torch.OutOfMemoryError:
             print(f"out of memory: {name}", file=sys.stderr)
             continue
-        found[name] = Timed(said, room.peak(), [])
+        _wait()
+        found[name] = Timed(said, room.peak(), [] if repeats else [_now() - began])
     for _ in range(repeats):
         for name, timed in found.items():
             _wait()
-            began = time.perf_counter()
+            began = _now()
             named[name]()
             _wait()
-            timed.seconds.append(time.perf_counter() - began)
+            timed.seconds.append(_now() - began)
     return found
 
 
@@ -133,6 +134,12 @@ def _resident(name: str) -> int | None:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
     return None
+
+
+def _now() -> float:
+    """Seconds; of one thread on a CPU those that it computed for, which other programs don't add to."""
+    alone = not torch.cuda.is_available() and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 def _wait() -> None:
@@ -229,7 +236,7 @@ def about(model_name: str, options: argparse.Namespace) -> str:
     memory = "the allocator's" if on_gpu else "of the process, by Linux"
     return (
         f"{model_name}, {options.dtype}, {device}; hints of {options.hint_tokens} and turns of {options.turn_tokens} "
-        f"tokens; median of {options.repeats}; peak memory {memory}, above what was in use before"
+        f"tokens; median of {options.repeats or 1}; peak memory {memory}, above what was in use before"
     )
 
 
@@ -252,7 +259,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="cuda" if on_gpu else "cpu")
     made.add_argument("--attention", default="", help="the trunk's, as transformers names them; else the model's own")
     made.add_argument("--recompute", action="store_true", help="make activations again in the backward pass")
-    made.add_argument("--repeats", type=int, default=3, help="times that each way is measured, all of them in turn")
+    made.add_argument("--repeats", type=int, default=3, help="times that each way is timed; 0: as its memory is")
     shape = made.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the rows as a list")
     shape.add_argument("--table", action="store_true", help="print them as tables (the default)")
@@ -262,8 +269,8 @@ def parser() -> argparse.ArgumentParser:
 def asked(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; what can't be measured ends the program, with what is wrong."""
     options = made.parse_args(arguments)
-    if min([*options.tokens, *options.errors, options.hint_tokens, options.turn_tokens, options.repeats]) < 1:
-        made.error("expected tokens, errors, hint tokens, turn tokens and repeats from 1")
+    if min([*options.tokens, *options.errors, options.hint_tokens, options.turn_tokens, options.repeats + 1]) < 1:
+        made.error("expected tokens, errors, hint tokens and turn tokens from 1, and repeats from 0")
     for tokens, errors in product(options.tokens, options.errors):
         if tokens // (errors + 1) <= options.turn_tokens + 1:
             made.error(f"{errors} turns of {options.turn_tokens} tokens don't fit into {tokens}")

@@ -12,7 +12,7 @@ has. Shapes: H heads, K heads of keys, W branch tokens in all, N branches of at 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -44,12 +44,17 @@ class Branches(NamedTuple):
         return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).transpose(1, 2)
 
 
-@contextmanager
-def branch_attention(model: Any) -> Iterator[None]:
+def branch_attention(model: Any) -> AbstractContextManager[None]:
     """Within it, the model's layers attend as branches do; they have to be given `branches`."""
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+    return attention(model, NAME)
+
+
+@contextmanager
+def attention(model: Any, name: str) -> Iterator[None]:
+    """Within it, the model's layers have the attention of that name."""
     kept = model.config._attn_implementation
-    model.config._attn_implementation = NAME
+    model.config._attn_implementation = name
     try:
         yield
     finally:
@@ -121,10 +126,10 @@ class Layer(NamedTuple):
         if self.window is not None:
             first = max(0, past + 1 - self.window)
             key_KTD, value_KTD = key_KTD[:, first:], value_KTD[:, first:]
-            distance_LT = _distances(length, past - first, past - first, query_HLD.device)
+            distance_LT = distances(length, past - first, past - first, query_HLD.device)
             window_LT = (distance_LT < self.window).repeat(heads // len(key_KTD), 1)
         if key_KTD.shape[1] == 0:
-            none = query_HLD.new_full((heads, length), -torch.inf, dtype=_wide(query_HLD))
+            none = query_HLD.new_full((heads, length), -torch.inf, dtype=wide(query_HLD))
             return query_HLD.new_zeros((heads, length, value_KTD.shape[-1])), none
         lines = query_HLD.reshape(len(key_KTD), -1, query_HLD.shape[-1])
         out, scores = self._weighted(lines[None], key_KTD[None], value_KTD[None], window_LT, causal=False)
@@ -137,7 +142,7 @@ class Layer(NamedTuple):
         length = query_NHLD.shape[2]
         window_LL = None
         if self.window is not None and length > self.window:
-            distance_LL = _distances(length, length, 0, query_NHLD.device)
+            distance_LL = distances(length, length, 0, query_NHLD.device)
             window_LL = (distance_LL >= 0) & (distance_LL < self.window)
         return self._weighted(query_NHLD, key_NHLD, value_NHLD, window_LL, causal=True)
 
@@ -147,14 +152,16 @@ class Layer(NamedTuple):
         """Outputs and log-sum-exp; `seen`, a mask, says all where it is given, else every key is seen or `causal`."""
         if seen is None and self.softcap is None and (kernel := _flash(query)):
             width = value.shape[-1]
-            wide = torch.nn.functional.pad(value, (0, key.shape[-1] - width))  # latent attention's values are narrower
-            out, summed = kernel(query, key, wide, 0.0, causal, scale=self.scale)[:2]
+            filled = torch.nn.functional.pad(
+                value, (0, key.shape[-1] - width)
+            )  # latent attention's values are narrower
+            out, summed = kernel(query, key, filled, 0.0, causal, scale=self.scale)[:2]
             return out[..., :width], summed
-        scores = (query @ key.transpose(-1, -2)).to(_wide(query)) * self.scale
+        scores = (query @ key.transpose(-1, -2)).to(wide(query)) * self.scale
         if self.softcap is not None:
             scores = (scores / self.softcap).tanh() * self.softcap
         if seen is None and causal:
-            seen = _distances(query.shape[-2], key.shape[-2], 0, query.device) >= 0
+            seen = distances(query.shape[-2], key.shape[-2], 0, query.device) >= 0
         if seen is not None:
             scores = scores.masked_fill(~seen, -torch.inf)
         summed = scores.logsumexp(-1)
@@ -172,10 +179,11 @@ def _flash(query: torch.Tensor) -> Callable[..., Any] | None:
     return None
 
 
-def _distances(queries: int, keys: int, first: int, device: torch.device) -> torch.Tensor:
+def distances(queries: int, keys: int, first: int, device: torch.device) -> torch.Tensor:
     """How far before each query each key lies, where the first query stands at the key's place `first`."""
     return torch.arange(first, first + queries, device=device)[:, None] - torch.arange(keys, device=device)
 
 
-def _wide(tensor: torch.Tensor) -> torch.dtype:
+def wide(tensor: torch.Tensor) -> torch.dtype:
+    """What scores are in: fp32 at least."""
     return torch.promote_types(tensor.dtype, torch.float32)

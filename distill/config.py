@@ -38,6 +38,10 @@ class Update:
     teacher: TeacherKind = "frozen"
     """Who reads the hint: 'frozen' is the start model, 'live' the student itself as it is at each step, 'ema' a moving
     average of the student."""
+    teacher_by: str = ""
+    """Another model reads the hint: 'openai:MODEL@BASE_URL', served by vLLM, with the student's tokenizer."""
+    teacher_top: int = 20
+    """The likeliest tokens that such a model is asked for at each target; all others are one tail."""
     divergence: DivergenceKind = "reverse-kl"
     """What is made small: KL(teacher || student), KL(student || teacher), or Jensen and Shannon's mean of both."""
     scope: Scope = "error"
@@ -85,6 +89,8 @@ class Update:
             raise InputError(f"expected 0 < learning rate < 1, epochs, minibatch and max gradient above 0, came {self}")
         if not (0 <= self.ema_decay < 1 and (0 < self.admit <= 1 or self.admit == inf) and self.anchor >= 0):
             raise InputError(f"expected 0 <= ema decay < 1, 0 < admit <= 1 (or inf) and anchor from 0, came {self}")
+        if self.teacher_by and (self.teacher != "frozen" or self.refresh or self.teacher_top < 1):
+            raise InputError("--teacher-by is a frozen teacher, never refreshed, with a --teacher-top from 1")
         if self.refresh and self.teacher != "frozen":
             raise InputError(f"--refresh is about a frozen teacher: one that is {self.teacher!r} moves by itself")
         if not (self.correct >= 0 and self.reward >= 0 and 0 < self.clip < 1 and self.pass_tokens >= 1):

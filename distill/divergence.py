@@ -55,14 +55,30 @@ class TopK(NamedTuple):
     logprobs_NK: torch.Tensor
 
     @classmethod
-    def from_prompt_logprobs(cls, said: Sequence[Mapping[Any, Any]]) -> "TopK":
-        """From vLLM's `prompt_logprobs`: for each token a mapping of ids to their `logprob`, also as JSON has it."""
+    def from_prompt_logprobs(cls, said: Sequence[Mapping[Any, Any]], *, width: int = 0) -> "TopK":
+        """From vLLM's `prompt_logprobs`: for each token a mapping of ids to their `logprob`, also as JSON has it.
+
+        K is that of the token with the most, or `width` if that is more.
+        """
         rows = [{int(id_): float(_logprob(entry)) for id_, entry in token.items()} for token in said]
-        width = max(map(len, rows))
+        width = max(width, *map(len, rows))
         fill = [next(iter(row)) for row in rows]
         ids = [[*row, *[id_] * (width - len(row))] for row, id_ in zip(rows, fill, strict=True)]
         logprobs = [[*row.values(), *[-torch.inf] * (width - len(row))] for row in rows]
         return cls(torch.tensor(ids), torch.tensor(logprobs))
+
+    @property
+    def packed(self) -> torch.Tensor:
+        """Ids and log-probs in one tensor, [N, K, 2]; in doubles, which hold both exactly."""
+        return torch.stack([self.ids_NK.double(), self.logprobs_NK.double()], -1)
+
+    @classmethod
+    def unpacked(cls, packed_NK2: torch.Tensor) -> "TopK":
+        return cls(packed_NK2[..., 0].long(), packed_NK2[..., 1])
+
+    def of(self, tokens_N: torch.Tensor) -> torch.Tensor:
+        """The log-probs of some tokens, [N]; of one that isn't known, minus infinity."""
+        return self.logprobs_NK.masked_fill(self.ids_NK != tokens_N[:, None], -torch.inf).amax(-1)
 
     def with_tails(self, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Teacher and student over the K tokens and all others together, [N, K + 1] each.
@@ -70,15 +86,14 @@ class TopK(NamedTuple):
         Never without the tail: the student would be free to put there what it likes, and to take it from there. With
         K = V the divergence is exact; otherwise it is a lower bound of it.
         """
-        known_NK = self.logprobs_NK.to(student_NV)
-        rest_N1 = (1 - known_NK.exp().sum(-1, keepdim=True)).clamp_min(0).log()
+        rest_N1 = (1 - self.logprobs_NK.double().exp().sum(-1, keepdim=True)).clamp_min(0).log()
         others_NV = student_NV.scatter(-1, self.ids_NK, -torch.inf)
         # A student that has all of its tokens among the K has no others, and a sum over none has no gradient.
         none_N1 = (others_NV == -torch.inf).all(-1, keepdim=True)
         tail_N1 = others_NV.masked_fill(none_N1, LEAST).logsumexp(-1, keepdim=True).masked_fill(none_N1, LEAST)
-        said_NK = student_NV.gather(-1, self.ids_NK).masked_fill(known_NK == -torch.inf, LEAST)
-        teacher = torch.cat([known_NK, rest_N1], -1).clamp_min(LEAST)
-        return teacher, torch.cat([said_NK, tail_N1], -1)
+        said_NK = student_NV.gather(-1, self.ids_NK).masked_fill(self.logprobs_NK == -torch.inf, LEAST)
+        teacher = torch.cat([self.logprobs_NK, rest_N1.masked_fill(none_N1, LEAST)], -1).clamp_min(LEAST)
+        return teacher.to(student_NV), torch.cat([said_NK, tail_N1], -1)
 
 
 def _logprob(entry: Any) -> float:

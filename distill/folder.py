@@ -73,7 +73,8 @@ class Folder:
                 f"{self.path} holds a run of {began} processes, and this is one of {self.ranks}: go on with "
                 f"torchrun --nproc-per-node (times --nnodes) {began}, or choose another folder"
             )
-        ours, theirs = _flat(recorded(config)), _flat(theirs)
+        # An option that did not exist when the run was begun was at what is its default now.
+        ours, theirs = _flat(recorded(config)), {**_flat(recorded(Config(out=Path()))), **_flat(theirs)}
         differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         if differ:
             said = ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in differ)

@@ -15,12 +15,13 @@ from critics.finding import Criticized, Finding
 from critics.rates import Part, by_task, difference, measure
 from distill.config import Band
 from distill.divergence import forward_kl
-from distill.prefill import Trunk, plain_prefill
+from distill.head import Head, divergences
+from distill.prefill import Trunk, plain_hidden
 from envs import Trajectory, calls_of, make
 from tools import ErrorCode
 
 PROBE_TOKENS = 8_192
-"""A probe keeps the start model's whole distribution at each token; of a large vocabulary, more would not fit."""
+"""The most tokens of a probe: every round they are gone through once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Divergences:
 
 
 class Probe:
-    """The turns on which a model should stay as it is, with what the start model says there.
+    """The turns on which a model should stay as it is, with the start model's hidden states there, and its head.
 
     They are its own, from tasks that it solved: final answers, and right calls where none of the world's habits would
     be a mistake. (Where one would be, an untrained error's share of the distribution is meant to go.)
@@ -53,13 +54,14 @@ class Probe:
             ids = [*trajectory.prompt_ids(last), *trajectory.turns[last].token_ids]
             self.trunks.append(Trunk(ids, [*calls, *answer]))
             self.final.append(torch.tensor([False] * len(calls) + [True] * len(answer)))
-        self.start = dict(plain_prefill(model, self.trunks))
+        self.start, self.head = dict(plain_hidden(model, self.trunks)), Head(model).kept()
 
     def divergences(self, model: Any) -> Divergences:
         """How far a model has moved from the start; 0 where the probe has no such turns."""
         sums, counts = [0.0, 0.0], [0, 0]
-        for place, now_NV in plain_prefill(model, self.trunks):
-            moved_N = forward_kl(self.start[place], now_NV).cpu()
+        for place, now_ND in plain_hidden(model, self.trunks):
+            with torch.no_grad():
+                moved_N = divergences(forward_kl, self.head, self.start[place], Head(model), now_ND).cpu()
             for final in (False, True):
                 of_kind_N = self.final[place] == final
                 sums[final] += float(moved_N[of_kind_N].sum())

@@ -8,15 +8,28 @@ hidden state. Few tokens, or a small vocabulary, are a single chunk, and nothing
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import torch
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 CHUNK = 2**24
 """Logits of a chunk: 64 MiB in fp32, 110 tokens at a vocabulary of 152,000."""
 
 Divergence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Speaker(Protocol):
+    """What makes log-probs of what a teacher says at N tokens: of hidden states, or of what a server gives."""
+
+    def token_logprobs(self, said_N: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
+        """The log-probs of some tokens, [N]."""
+
+    def beside(self, said_N: torch.Tensor, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probs of the teacher and of the student, of the same choices; the gradient is the student's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,18 @@ class Head:
 
         return in_chunks(some, self.rows, hidden_ND, tokens_N)
 
+    def beside(self, hidden_ND: torch.Tensor, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both over the whole vocabulary, [N, V]."""
+        with torch.no_grad():
+            return self.logprobs(hidden_ND), student_NV
+
+    def kept(self) -> "Head":
+        """This head as it is now, whatever its model learns: it has a copy of the last matrix."""
+        last = self.model.get_output_embeddings()
+        bias = getattr(last, "bias", None)
+        now = partial(linear, weight=last.weight.detach().clone(), bias=None if bias is None else bias.detach().clone())
+        return Head(SimpleNamespace(config=self.model.config, get_output_embeddings=lambda: now))
+
     @property
     def rows(self) -> int:
         """How many tokens a chunk has."""
@@ -64,19 +89,18 @@ class Head:
 
 
 def divergences(
-    of: Divergence, teacher: Head, teacher_ND: torch.Tensor, student: Head, student_ND: torch.Tensor
+    of: Divergence, teacher: Speaker, teacher_N: torch.Tensor, student: Head, student_ND: torch.Tensor
 ) -> torch.Tensor:
     """How far the student is from the teacher at each of N tokens, in nats, [N]: exact, over the whole vocabulary.
 
-    Both are given by their hidden states. The gradient is the student's, its head's included.
+    Both are given by their hidden states, but for a teacher behind a server, of whom less is known. The gradient is
+    the student's, its head's included.
     """
 
-    def some(teacher_CD: torch.Tensor, student_CD: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            teacher_CV = teacher.logprobs(teacher_CD)
-        return of(teacher_CV, student.logprobs(student_CD))
+    def some(teacher_C: torch.Tensor, student_CD: torch.Tensor) -> torch.Tensor:
+        return of(*teacher.beside(teacher_C, student.logprobs(student_CD)))
 
-    return in_chunks(some, student.rows, teacher_ND, student_ND)
+    return in_chunks(some, student.rows, teacher_N, student_ND)
 
 
 def in_chunks(some: Callable[..., torch.Tensor], rows: int, *tensors: torch.Tensor) -> torch.Tensor:

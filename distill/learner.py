@@ -27,6 +27,7 @@ from distill.correction import Correction
 from distill.lesson import Lesson, Objective, Shares, Totals
 from distill.preparing import Preparation, Prepared, context_length, hint_effect
 from distill.ranks import Ranks, micro_batches
+from distill.remote import RemoteTeacher
 from distill.rendered import with_tokens
 from distill.sharing import checkpointed, why_not_shared
 from distill.stale import Ratios, restate
@@ -107,7 +108,7 @@ class Learner:
         self.ranks = ranks or Ranks(cpu=model.device.type == "cpu")
         _check_together(update, scale)
         self.model = adapted(model, scale)
-        self.teacher = Teacher(self.model, update)
+        self.teacher = (RemoteTeacher if update.teacher_by else Teacher)(self.model, update)
         if update.recompute:
             checkpointed(self.model)
         self.student = Student(self.model, scale, self.ranks)

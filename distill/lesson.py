@@ -37,8 +37,8 @@ class Sampled(NamedTuple):
 class Lesson(NamedTuple):
     """A trajectory to learn from. Its trunk is asked for N targets first, and then for the sampled tokens, if any.
 
-    `teacher_ND` has the teacher's hidden states at the targets, where they stay; `weights` is how much each target
-    counts, where not all count 1.
+    `teacher_ND` has what the teacher says at the targets, where that stays: its hidden states, or of a remote one the
+    likeliest tokens; `weights` is how much each target counts, where not all count 1.
     """
 
     trunk: Trunk

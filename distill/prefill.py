@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from distill.blocks import block_attention
 from distill.branches import Branches, Keys, Leaf, branch_attention
 from distill.head import Head
 from distill.sharing import KeptKeys, why_not_shared
@@ -56,7 +57,8 @@ def on_trunks(model: Any, trunks: Sequence[Trunk], *, keep: bool = False) -> tup
     longest = max(len(trunk.ids) for trunk in trunks)
     ids_BT = torch.tensor([[*trunk.ids, *[0] * (longest - len(trunk.ids))] for trunk in trunks], device=model.device)
     cache = KeptKeys() if keep and not why_not_shared(model) else None
-    hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
+    with block_attention(model, longest):
+        hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
     places = [(row, position - 1) for row, trunk in enumerate(trunks) for position in trunk.asked]
     return _at(hidden_BTD, places), cache.kept if cache else None
 
@@ -74,7 +76,8 @@ def on_detached(model: Any, trunk: Trunk, *, keep: bool = False) -> tuple[torch.
     assert keys is not None
     cache = KeptKeys(keys)
     ids_BT = torch.tensor([list(trunk.ids[start:])], device=model.device)
-    hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
+    with block_attention(model, len(trunk.ids)):
+        hidden_BTD = _decoded(model, input_ids=ids_BT, past_key_values=cache)
     return _at(hidden_BTD, [(0, position - 1 - start) for position in trunk.asked]), cache.kept if keep else None
 
 

@@ -21,9 +21,9 @@ from critics.hints import HintStyle, joined, placebo
 from distill.baselines import Baseline
 from distill.config import HintKind, Update
 from distill.correction import Correction, Unbindable, bind, by_trunk, by_turn, checked, sampled_trunk, trunk_of
-from distill.head import Head, strange_head
+from distill.head import Speaker, strange_head
 from distill.lesson import Lesson, Sampled
-from distill.prefill import Trunk, hinted_hidden
+from distill.prefill import Trunk
 from distill.ranks import Ranks
 from distill.reward import advantages
 from distill.sharing import why_not_shared
@@ -68,12 +68,11 @@ class Preparation:
         groups = self.ranks.share(by_trunk(bound))
         trunks = [trunk_of(group, "turn") for group in groups]
         found: dict[int, tuple[int, list[Correction], Lesson | None]] = {}
-        with self.teacher.reading():
-            for place, teacher_ND in hinted_hidden(self.teacher.model, trunks, tokens=self.update.pass_tokens):
-                scored = _scored(groups[place], teacher_ND, self.teacher.head, least_fall=-log(self.update.admit))
-                admitted = [pair for pair in scored if pair[0].admitted]
-                lesson = self._lesson(admitted, ratios) if admitted else None
-                found[place] = len(trunks[place].ids), [correction for correction, _ in scored], lesson
+        for place, teacher_ND in self.teacher.read(trunks, tokens=self.update.pass_tokens):
+            scored = _scored(groups[place], teacher_ND, self.teacher.head, least_fall=-log(self.update.admit))
+            admitted = [pair for pair in scored if pair[0].admitted]
+            lesson = self._lesson(admitted, ratios) if admitted else None
+            found[place] = len(trunks[place].ids), [correction for correction, _ in scored], lesson
         # By length, as one process goes through them, so that any number of ranks has the same minibatches.
         every = sorted(self.ranks.gathered([found[place] for place in sorted(found)]), key=lambda item: item[0])
         corrections = [correction for _, scored, _ in every for correction in scored]
@@ -163,7 +162,7 @@ class Preparation:
 
 
 def _scored(
-    group: Sequence[Correction], teacher_ND: torch.Tensor, head: Head, *, least_fall: float
+    group: Sequence[Correction], teacher_ND: torch.Tensor, head: Speaker, *, least_fall: float
 ) -> list[tuple[Correction, torch.Tensor]]:
     """Each correction of a trunk with the teacher's log-probs, and with its hidden states at the target, [T, D].
 

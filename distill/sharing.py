@@ -5,13 +5,14 @@ what every layer hands in, as it is and without its gradient, so that branches c
 the same, so a layer whose activations are made again in the backward pass (`checkpointed`) may keep again.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from distill.branches import Keys
+from distill.branches import Keys, attention
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -73,10 +74,14 @@ def checkpointed(model: Any) -> None:
     """Make a layer's activations again in the backward pass in place of keeping them; the trunk is kept all the same.
 
     transformers does so with layers in training mode only, and takes their cache away. The layers' own flags are set,
-    and not their parts', so that dropout stays as it is.
+    and not their parts', so that dropout stays as it is. A layer is gone through again with the attention that it had.
     """
+
+    def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), attention(model, model.config._attn_implementation)
+
     newer = getattr(model, "activation_checkpointing_enable", None)  # the name since transformers 5.23
-    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False, "context_fn": again})
     for layer in model.modules():
         if isinstance(layer, GradientCheckpointingLayer):
             layer.training = True

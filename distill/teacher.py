@@ -1,6 +1,6 @@
 """Who reads the hint: the start model, the student itself, or a moving average of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from distill.config import Update
-from distill.head import Head
+from distill.divergence import TopK
+from distill.head import Head, Speaker
+from distill.prefill import Trunk, hinted_hidden, plain_prefill
 
 
 class Reader:
@@ -22,8 +24,20 @@ class Reader:
         return _adapter_off(self.model) if self.without_adapter else nullcontext()
 
     @property
-    def head(self) -> Head:
+    def head(self) -> Speaker:
         return Head(self.model, self.reading)
+
+    def read(self, trunks: Sequence[Trunk], *, tokens: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """For each trunk, by its place, what its `head` makes log-probs of at the asked tokens of its branches."""
+        with self.reading():
+            yield from hinted_hidden(self.model, trunks, tokens=tokens)
+
+    def likeliest(self, trunks: Sequence[Trunk], most: int) -> Iterator[tuple[int, TopK]]:
+        """For each trunk, by its place, so many of the likeliest tokens at its own asked ones."""
+        with self.reading():
+            for place, logprobs_NV in plain_prefill(self.model, trunks):
+                logprobs_NK, ids_NK = logprobs_NV.topk(min(most, logprobs_NV.shape[-1]))
+                yield place, TopK(ids_NK, logprobs_NK)
 
 
 class Teacher(Reader):

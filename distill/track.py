@@ -3,7 +3,7 @@
 accelerate's trackers carry them. Left out: files of the run folder, which has all of it without any tracker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,11 @@ PACKAGES = {"trackio": "trackio", "tensorboard": "tensorboard", "wandb": "wandb"
 
 
 class Tracks:
-    """The trackers of one run; without any it does nothing. `step` counts steps of the optimizer over all rounds."""
+    """The trackers of one run; without any it does nothing. `step` counts steps of the optimizer over all rounds.
+
+    The run goes by its folder's name, and what trackers keep here is kept in the folder, but for trackio's database. A
+    resumed run is another one of that name.
+    """
 
     def __init__(self, names: Sequence[Tracker], folder: Path, config: Mapping[str, Any], *, cpu: bool) -> None:
         self.step = 0
@@ -26,9 +30,10 @@ class Tracks:
             missing = sorted(set(names) - {str(kind.value) for kind in get_available_trackers()})
             if missing:
                 raise InputError(f"--report-to {missing[0]} needs its package: pip install {PACKAGES[missing[0]]}")
+            folder.mkdir(parents=True, exist_ok=True)  # wandb goes elsewhere where it is missing
             self.accelerator = Accelerator(cpu=cpu, log_with=list(names), project_dir=str(folder))
-            plain = {name: value for name, value in config.items() if isinstance(value, int | float | str | bool)}
-            self.accelerator.init_trackers("hintsight", config=plain)
+            named = {"trackio": {"name": folder.name}, "wandb": {"name": folder.name, "dir": str(folder)}}
+            self.accelerator.init_trackers("hintsight", config=dict(_leaves(config)), init_kwargs=named)
 
     def report(self, metrics: Mapping[str, Any]) -> None:
         """A line of `metrics.jsonl`: each step's loss, and the round's figures at its last step."""
@@ -37,19 +42,18 @@ class Tracks:
             if self.accelerator:
                 self.accelerator.log({"step/loss": loss}, step=self.step)
         if self.accelerator:
-            self.accelerator.log({f"round/{name}": value for name, value in _numbers(metrics)}, step=self.step)
+            figures = {f"round/{name}": value for name, value in _leaves(metrics) if isinstance(value, int | float)}
+            self.accelerator.log(figures, step=self.step)
 
     def end(self) -> None:
         if self.accelerator:
             self.accelerator.end_training()
 
 
-def _numbers(record: Mapping[str, Any], before: str = "") -> list[tuple[str, float]]:
-    """Every number of a record, by the path to it."""
-    found: list[tuple[str, float]] = []
+def _leaves(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str | float]]:
+    """Every number and text of a record, by the path to it."""
     for name, value in record.items():
         if isinstance(value, Mapping):
-            found += _numbers(value, f"{before}{name}/")
-        elif isinstance(value, int | float):
-            found.append((f"{before}{name}", float(value)))
-    return found
+            yield from _leaves(value, f"{before}{name}/")
+        elif isinstance(value, int | float | str):
+            yield f"{before}{name}", value

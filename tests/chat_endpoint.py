@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-Answer = str | tuple[int, str]
-"""What is said, or a status and an error's message."""
+Answer = str | tuple[int, str] | dict[str, Any]
+"""What is said, or a status and an error's message, or the whole of what comes back."""
 
 
 @contextmanager
@@ -21,7 +21,13 @@ def endpoint(answer: Callable[[Mapping[str, Any]], Answer]) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             said = answer(body)
-            status, record = (200, _completion(body, said)) if isinstance(said, str) else (said[0], _error(said[1]))
+            match said:
+                case str():
+                    status, record = 200, _completion(body, said)
+                case dict():
+                    status, record = 200, said
+                case _:
+                    status, record = said[0], _error(said[1])
             sent = json.dumps(record).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

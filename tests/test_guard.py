@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from critics import Criticized, criticize
+from distill import head as heads
 from distill.config import Band
+from distill.divergence import forward_kl
 from distill.guard import Divergences, Probe, broken, right_turns
+from distill.prefill import plain_prefill
 from envs import Message, Trajectory, calls_of, make
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
@@ -69,6 +72,26 @@ def test_a_model_that_has_not_moved_has_no_divergence_and_one_that_has_does(
     far = probe.divergences(moved)
     assert far.clean > 0.001
     assert far.final > 0.001
+
+
+def test_a_probe_keeps_no_distributions_and_says_what_they_would_of_a_model_that_learns_in_place(
+    policy: LocalPolicy, criticized: list[Criticized], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = deepcopy(policy.model)
+    probe = Probe(model, criticized)
+    width = model.config.hidden_size
+    assert {states.shape[1] for states in probe.start.values()} == {width}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    start, now = (dict(plain_prefill(one, probe.trunks)) for one in (policy.model, model))
+    moved = torch.cat([forward_kl(start[place], now[place]) for place in range(len(probe.trunks))])
+    final = torch.cat(probe.final)
+    for chunk in (heads.CHUNK, 100):
+        monkeypatch.setattr(heads, "CHUNK", chunk)
+        found = probe.divergences(model)
+        assert found.final == pytest.approx(float(moved[final].mean()), rel=1e-4)
+        assert found.clean == pytest.approx(float(moved[~final].mean()), rel=1e-4)
 
 
 def test_a_probe_without_solved_tasks_says_nothing(policy: LocalPolicy, criticized: list[Criticized]) -> None:

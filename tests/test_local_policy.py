@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -15,6 +16,7 @@ from envs import Trajectory, make
 from envs.context import ContextWriter
 from envs.policies import Context, load_policy
 from envs.policies.hf import TINY, LocalPolicy, Sampling
+from envs.policies.loading import load_model
 from envs.policies.turns import TokenPolicy
 from envs.rollout import rollout
 from tools.command import InputError
@@ -129,6 +131,31 @@ def plain_logprobs(model: Any, prompt_ids: list[int], token_ids: list[int]) -> l
         logits_TV = model(torch.tensor([[*prompt_ids, *token_ids]])).logits[0].double()
     logprobs_TV = logits_TV[len(prompt_ids) - 1 : -1].log_softmax(-1)
     return [float(row_V[token]) for row_V, token in zip(logprobs_TV, token_ids, strict=True)]
+
+
+@pytest.mark.parametrize("family", ["GptOss", "Gemma2"])
+def test_a_family_without_sdpa_is_loaded_and_acts_by_its_own_attention(
+    tokenizer: PreTrainedTokenizerFast, family: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "num_hidden_layers": 2}
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32, "sliding_window": 4096, **heads}
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2} if family == "GptOss" else {}
+    config = getattr(transformers, f"{family}Config")(**sizes, **experts)
+    random = transformers.AutoModelForCausalLM.from_config(config)
+    for parameter in random.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
+    random.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, _ = load_model(tmp_path)
+    assert model.config._attn_implementation == "eager"
+    contexts = [opened(seed) for seed in range(5)]
+    talk(policy_of(model, tokenizer), contexts, TURNS)
+    for context in contexts:
+        trajectory = trajectory_of(context)
+        for number, turn in enumerate(trajectory.turns):
+            expected = plain_logprobs(model, trajectory.prompt_ids(number), turn.token_ids)
+            assert turn.logprobs == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -68,11 +70,19 @@ def learner(policy: LocalPolicy, update: Update = UPDATE, **options: Any) -> Lea
     return Learner(deepcopy(policy.model), policy.writer, update, **options)
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """Two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *arguments]
     paths = os.environ.get("PYTHONPATH", "")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{paths}"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env, cwd=ROOT)
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    running = started(*arguments)
+    out, err = running.communicate()
+    return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -126,6 +136,44 @@ def test_a_run_of_two_processes_is_the_run_of_one(tmp_path: Path) -> None:
     )
     assert resumed.returncode == 2
     assert "holds a run of 2 processes, and this is one of 1" in resumed.stderr
+
+
+def killed_once_there_is(path: Path, *arguments: str) -> None:
+    """Start two processes, and kill -9 both of them, and what started them, as soon as there is a file."""
+    running = started(*arguments)
+    try:
+        while not path.exists():
+            assert running.poll() is None, running.communicate()[1]
+            time.sleep(0.05)
+    finally:
+        if running.poll() is None:
+            launcher = psutil.Process(running.pid)
+            for process in [launcher, *launcher.children(recursive=True)]:
+                process.kill()
+            running.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", ["ddp", "fsdp2"])
+def test_two_processes_go_on_after_kill_9_as_if_nothing_had_happened(spread: str, tmp_path: Path) -> None:
+    sizes = ["--rounds", "3", "--rollouts", "8", "--tasks", "4", "--held-out-tasks", "4", "--band.tasks", "4"]
+    options = ["--epochs", "1", "--spread", spread, *sizes]
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    done = torchrun("-m", "distill", "--out", str(whole), *options)
+    assert done.returncode == 0, done.stderr
+    # In the second round, and once more in the middle of the third one's update or guard.
+    killed_once_there_is(cut / "state" / "0001", "-m", "distill", "--out", str(cut), *options)
+    killed_once_there_is(cut / "state" / "0002", "-m", "distill", "--out", str(cut), *options, "--resume")
+    assert not (cut / "summary.json").exists()
+    done = torchrun("-m", "distill", "--out", str(cut), *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (list(read_records(out / "metrics.jsonl")) for out in (cut, whole))
+    assert [record["losses"] for record in ours] == [record["losses"] for record in theirs]
+    assert sum(len(record["losses"]) for record in ours) >= 3
+    for name in ("trajectories", "findings", "corrections"):
+        assert (cut / f"{name}.jsonl").read_bytes() == (whole / f"{name}.jsonl").read_bytes()
+    weights = (load_file(out / "checkpoint" / "model.safetensors") for out in (cut, whole))
+    assert farthest(*weights) == 0.0
 
 
 def test_micro_batches_add_up_to_the_step(policy: LocalPolicy, criticized: list[Criticized]) -> None:

@@ -14,6 +14,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,6 +23,9 @@ from typing import Any
 import pytest
 import torch
 
+from critics import criticize
+from distill.config import Update
+from distill.learner import Learner
 from envs import StopReason, Trajectory, make, read_trajectories
 from envs.policies import Context, ContextTooLong
 from envs.policies.hf import TINY, LocalPolicy, Sampling
@@ -272,6 +276,21 @@ def test_a_conversation_that_does_not_fit_is_known_as_such(vllm_servers: list[Ru
     with pytest.raises(ContextTooLong, match="2048"):
         policy.act([Context(env=env, messages=[message], tools=[], rng=Random(0))])
     env.close()
+
+
+def test_a_servers_model_teaches_as_it_would_here(vllm_servers: list[Running], tiny: Any) -> None:
+    criticized = [(part, criticize(part)) for part in rollout(LocalPolicy.load("tiny"), WORLD, range(8), split="train")]
+    writer, by = LocalPolicy.load("tiny").writer, f"openai:tiny@{vllm_servers[0].url},{vllm_servers[1].url}"
+    here, there = (
+        Learner(deepcopy(tiny), writer, Update(epochs=1, **settings)).learn(criticized)
+        for settings in ({}, {"teacher_by": by})
+    )
+    assert here[1].admitted == there[1].admitted > 3
+    assert there[1].losses == pytest.approx(here[1].losses, rel=0.1, abs=1e-3)
+    for ours, theirs in zip(here[0], there[0], strict=True):
+        assert ours.teacher_logprobs == pytest.approx(theirs.teacher_logprobs, abs=CLOSE, rel=1e-3)
+    with pytest.raises(InputError, match="prompt_logprobs"):
+        Learner(deepcopy(tiny), writer, Update(teacher_by=by, teacher_top=500)).learn(criticized)
 
 
 def test_a_server_that_is_killed_costs_no_trajectory(

@@ -83,7 +83,7 @@ def _base(path: Path, tokenizer_path: Path) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         from_pretrained: Any = AutoModelForCausalLM.from_pretrained
-        model, loaded = from_pretrained(path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True)
+        model, loaded = from_pretrained(path, dtype=dtype, output_loading_info=True)
     except _FAILURES as error:
         raise InputError(f"{path} can't be loaded as a causal language model: {error}") from error
     if missing := sorted(loaded["missing_keys"]):

@@ -95,13 +95,20 @@ class StepRows:
         logits_B1V = self.model(
             input_ids=torch.tensor(ids, device=device),
             position_ids=torch.tensor(positions, device=device),
-            attention_mask=mask_BWC[:, None],
+            attention_mask=_additive(~mask_BWC, self.model.dtype),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits
         last_BV: torch.Tensor = logits_B1V[:, -1].float()
         return last_BV
+
+
+def _additive(hidden_BWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The mask that hides these columns, [B, 1, W, C]. Of booleans, sdpa would make one in each layer; and eager
+    attention, which some families have only, adds a mask whatever it is made of."""
+    mask_BWC = torch.zeros(hidden_BWC.shape, dtype=dtype, device=hidden_BWC.device)
+    return mask_BWC.masked_fill_(hidden_BWC, float("-inf"))[:, None]
 
 
 class _RoomyLayer(DynamicLayer):
@@ -216,13 +223,10 @@ class PackedRows:
         self.plan.end = max(map(max, columns)) + 1
         columns_C = torch.arange(self.plan.end, device=device)
         hidden_BWC = columns_C > self.plan.columns_BW[:, :, None]
-        # Additive: a mask of booleans would be made into one in each layer.
-        mask_BWC = torch.zeros(hidden_BWC.shape, dtype=self.model.dtype, device=device)
-        mask_BWC.masked_fill_(hidden_BWC, float("-inf"))
         logits_B1V = self.model(
             input_ids=torch.tensor(ids, device=device),
             position_ids=torch.tensor(positions, device=device),
-            attention_mask=mask_BWC[:, None],
+            attention_mask=_additive(hidden_BWC, self.model.dtype),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
