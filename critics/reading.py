@@ -14,8 +14,9 @@ from critics.finding import CERTAIN, Confidence, Finding, content_of
 from critics.hints import REPEATS, hint_for, repeat_hint
 from critics.spans import Span
 from critics.wording import wording_of
-from envs import Message, Trajectory
-from tools import ErrorCode, Tool, ToolCall, Violation, check_call
+from envs import Trajectory
+from tools import ErrorCode, Tool, Violation
+from tools.check import check_text
 from tools.logged import LoggedTools, logged_tools
 
 
@@ -99,28 +100,26 @@ class Reading:
 def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
     offered = logged_tools(_objects(trajectory.tools, "tools"))
-    turns, users, calls, strays = _joined(_objects(trajectory.messages, "messages"))
+    joined = _Joined(_objects(trajectory.messages, "messages"))
     check = _Check(trajectory, offered)
     judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
-    calling = {
-        index: [
-            Attempt(index, number, made, check(made[number], index, result), result, judge(result))
-            for number, result in enumerate(results)
-        ]
-        for index, (made, results) in calls.items()
-    }
-    attempts = [attempt for made in calling.values() for attempt in made]
+    suspects: list[Attempt] = []
+    for attempt in joined.attempts:
+        attempt.answer = judge(attempt.result)
+        attempt.arguments, attempt.violations = check(attempt)
+        if attempt.violations or attempt.answer in ERRORS:
+            suspects.append(attempt)
     return Reading(
         trajectory=trajectory,
         offered=offered,
-        turns=turns,
-        users=users,
+        turns=joined.turns,
+        users=joined.users,
         raws={turn.message_index: turn.raw for turn in trajectory.turns},
-        attempts=attempts,
-        calling=calling,
-        answers=[index for index in turns if index not in calling],
-        suspects=[attempt for attempt in attempts if attempt.violations or attempt.refused],
-        strays=strays,
+        attempts=joined.attempts,
+        calling=joined.calling,
+        answers=joined.answers,
+        suspects=suspects,
+        strays=joined.strays,
     )
 
 
@@ -139,35 +138,35 @@ class _Check:
         catalogue = trajectory.task.get("catalogue")
         self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
         self.tools_from = trajectory.tools_from
+        self.plain = self.known and not self.tools_from
 
-    def __call__(
-        self, call: ToolCall, index: int, result: Message | None
-    ) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-        checked: tuple[Mapping[str, Any], Sequence[Violation]]
-        if self.known and not self.tools_from:
-            checked = check_call(call, self.offered, self.catalogue, suggest=False)
+    def __call__(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+        if self.plain:
+            checked = check_text(attempt.name, attempt.text, self.offered, self.catalogue, suggest=False)
         else:
-            checked = self._now(call, index)
-        if not call.arguments and call.name and not checked[1] and _could_not_parse(result):
+            checked = self._now(attempt)
+        if not attempt.text and attempt.name and not checked[1] and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
         return checked
 
-    def _now(self, call: ToolCall, index: int) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    def _now(self, attempt: Attempt) -> tuple[dict[str, Any], list[Violation]]:
+        name, text = attempt.name, attempt.text
         if not self.known:  # of such a call only the form can be checked
-            return check_call(call, {call.name: ANYTHING} if call.name else {}, suggest=False)
-        later = frozenset(name for name, first in self.tools_from.items() if first > index)
+            return check_text(name, text, {name: ANYTHING} if name else {}, suggest=False)
+        later = frozenset(name for name, first in self.tools_from.items() if first > attempt.message_index)
         if later != self.later:
             self.later, self.now = later, self.offered.without(later)
-        return check_call(call, self.now, self.catalogue | later, suggest=False)
+        return check_text(name, text, self.now, self.catalogue | later, suggest=False)
 
 
 ANYTHING = Tool(name="", description="", parameters={})
 
 
-def _could_not_parse(result: Message | None) -> bool:
+def _could_not_parse(attempt: Attempt) -> bool:
     """Whether an environment that was given no text for arguments says that this is no JSON; for others it is `{}`."""
-    wording = wording_of(content_of(result)[:1_000]) if answer_of(result) in ERRORS and result else None
+    result = attempt.result
+    wording = wording_of(content_of(result)[:1_000]) if result and answer_of(result) in ERRORS else None
     return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 
 
@@ -181,60 +180,56 @@ def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
 
 _DICTS = frozenset({dict})
 
-_Calls = tuple[Sequence[ToolCall], list[Message | None]]
-"""The calls of a turn, and the result of each."""
 
-
-def _joined(
-    messages: Sequence[Mapping[str, Any]],
-) -> tuple[list[int], list[int], dict[int, _Calls], list[tuple[int, int]]]:
-    """The assistant's and the user's messages, the calls of each turn with their results, and the results that belong
-    to none, with the turn before them.
+class _Joined:
+    """The messages of a trajectory told apart, and the calls with their results.
 
     Programs may use an id again in a later turn, so a result belongs to the latest call of its id that still waits; a
     result without an id to the earliest call of the latest turn that waits.
     """
-    turns: list[int] = []
-    users: list[int] = []
-    calls: dict[int, _Calls] = {}
-    strays: list[tuple[int, int]] = []
-    waiting: dict[str, list[tuple[list[Message | None], int]]] = {}
-    for index, message in enumerate(messages):
-        role = message.get("role")
-        if role == "assistant":
-            turns.append(index)
-            made = message.get("tool_calls")
-            if made:
-                calls[index] = _waiting([ToolCall.from_openai(call) for call in _objects(made, "tool_calls")], waiting)
-            elif turns:
-                waiting[""] = []
-        elif role == "user":
-            users.append(index)
-        elif role == "tool":
-            own = waiting.get(str(message.get("tool_call_id") or ""))
-            if own is None:
-                strays.append((turns[-1] if turns else 0, index))
-                continue
-            for results, number in own:
-                if results[number] is None:
-                    results[number] = message  # type: ignore[call-overload]
-                    break
-    return turns, users, calls, strays
 
+    def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        self.turns: list[int] = []
+        self.users: list[int] = []
+        self.answers: list[int] = []
+        self.attempts: list[Attempt] = []
+        self.calling: dict[int, Sequence[Attempt]] = {}
+        self.strays: list[tuple[int, int]] = []
+        self.waiting: dict[str, list[Attempt]] = {}
+        for index, message in enumerate(messages):
+            role = message.get("role")
+            if role == "tool":
+                self._answered(index, message)
+            elif role == "assistant":
+                self.turns.append(index)
+                if made := message.get("tool_calls"):
+                    self._called(index, _objects(made, "tool_calls"))
+                else:
+                    self.answers.append(index)
+                    self.waiting[""] = []
+            elif role == "user":
+                self.users.append(index)
 
-def _waiting(made: Sequence[ToolCall], waiting: dict[str, list[tuple[list[Message | None], int]]]) -> _Calls:
-    """Calls whose results are to come: from now on, these ids mean these calls."""
-    results: list[Message | None] = [None] * len(made)
-    slots = [(results, number) for number in range(len(made))]
-    if len(made) == 1:
-        waiting[made[0].id] = waiting[""] = slots
-        return made, results
-    for call in made:
-        waiting[call.id] = []
-    for call, slot in zip(made, slots, strict=True):
-        waiting[call.id].append(slot)
-    waiting[""] = slots
-    return made, results
+    def _called(self, index: int, made: Sequence[Mapping[str, Any]]) -> None:
+        """From now on, the ids of these calls mean these calls."""
+        attempts = [Attempt(index, number, made) for number in range(len(made))]
+        for attempt in attempts:
+            self.waiting[attempt.id] = []
+        for attempt in attempts:
+            self.waiting[attempt.id].append(attempt)
+        self.waiting[""] = self.calling[index] = attempts
+        self.attempts += attempts
+
+    def _answered(self, index: int, message: Mapping[str, Any]) -> None:
+        call_id = message.get("tool_call_id")
+        own = self.waiting.get(call_id if type(call_id) is str else str(call_id or ""))
+        if own is None:
+            self.strays.append((self.turns[-1] if self.turns else 0, index))
+            return
+        for attempt in own:
+            if attempt.result is None:
+                attempt.result = message  # type: ignore[assignment]
+                break
 
 
 def _hint(code: ErrorCode) -> str:

@@ -36,14 +36,21 @@ def check_call(
     nothing is said of what was probably meant, which takes longer to find than all the rest.
     Raises ValueError if the tool's own schema is no JSON Schema: the developer's mistake, not the model's.
     """
-    tool = offered.get(call.name)
+    return check_text(call.name, call.arguments, offered, catalogue, suggest=suggest)
+
+
+def check_text(
+    name: str, text: str, offered: Mapping[str, Tool], catalogue: Collection[str] = (), *, suggest: bool = True
+) -> tuple[dict[str, Any], list[Violation]]:
+    """The same of a call's name and the text of its arguments."""
+    tool = offered.get(name)
     if tool is None:
-        return {}, [_unknown(call, tuple(offered), catalogue, suggest)]
+        return {}, [_unknown(name, text, tuple(offered), catalogue, suggest)]
     try:
-        arguments = _parsed(call.arguments)
+        arguments = _parsed(text)
     except (ValueError, RecursionError) as error:
-        return {}, [_malformed(f"arguments in JSON ({error})", call.arguments)]
-    if not isinstance(arguments, dict):
+        return {}, [_malformed(f"arguments in JSON ({error})", text)]
+    if type(arguments) is not dict:
         return {}, [_malformed("a JSON object of arguments", arguments)]
     if tool.compiled.is_valid(arguments):
         return arguments, []
@@ -51,7 +58,7 @@ def check_call(
         return arguments, check_arguments(arguments, tool, suggest=suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
         if _nests_deeper(arguments, DEEP):
-            return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+            return {}, [_malformed("arguments that nest less deeply", text)]
         return arguments, []  # the schema itself is too deep for anybody to check with
 
 
@@ -87,17 +94,16 @@ def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
     return words[close[0]] if close else None
 
 
-def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str], suggest: bool) -> Violation:
-    if not call.name:
-        return _malformed("a JSON object with a name and arguments", call.arguments)
-    code = ErrorCode.UNAVAILABLE_TOOL if call.name in catalogue else ErrorCode.NONEXISTENT_TOOL
+def _unknown(name: str, text: str, names: tuple[str, ...], catalogue: Collection[str], suggest: bool) -> Violation:
+    if not name:
+        return _malformed("a JSON object with a name and arguments", text)
     return Violation(
-        code=code,
+        code=ErrorCode.UNAVAILABLE_TOOL if name in catalogue else ErrorCode.NONEXISTENT_TOOL,
         path="name",
         expected="an available tool",
-        came=call.name,
+        came=name,
         allowed=names,
-        suggestion=nearest(call.name, names) if suggest else None,
+        suggestion=nearest(name, names) if suggest else None,
     )
 
 
