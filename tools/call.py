@@ -165,5 +165,8 @@ def _to_text(value: Any) -> str:
 
 def shown(value: Any, limit: int = 200) -> Any:
     """A value as it is said back: cut where its text is long."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return f"a {type(value).__name__} that nests too deeply"
     return value if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

@@ -29,8 +29,8 @@ Raises ValueError, TypeError, KeyError or AttributeError for a record that is no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A form of logs. `lists` are the members of a document whose items are its records. `quickly` reads a line of JSONL
-    with nothing odd about it in one go, and gives None for all others."""
+    """A form of logs. `lists` are the members of a document whose items are its records. `quickly` reads a line of
+    JSONL that has nothing odd about it in one go, and gives None for any other."""
 
     name: str
     title: str

@@ -8,8 +8,8 @@ from critics.attempt import Attempt
 from critics.finding import WARNING, Finding, content_of
 from critics.reading import Reading
 from critics.rules.registry import rule
-from critics.spans import json_path
 from tools import ErrorCode, Violation
+from tools.misfits import json_path
 
 
 @rule(ErrorCode.UNGROUNDED_VALUE)
