@@ -31,14 +31,14 @@ class Answer(Enum):
     FAULT = "fault"
 
 
-ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
-
 _NOTHING = r"""\\*["']?\s*[:=]\s*(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
 _NO_ERROR = re.compile(rf"""(?:is_?error|errors?|error_?message|failed){_NOTHING}|(?:errors|failed)["']\s*:\s*\d+""")
 _MAY_SAY_SO = re.compile(rf"""error(?:s|_?message)?(?:{_NOTHING}|["']\s*:\s*\d)""")
 """This or `failed` is in all that `_NO_ERROR` finds. It begins with one word, so it is found much faster."""
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
+_NO_FLAG = "isError=False"
+"""How the answers of an MCP client that prints them whole end."""
 _FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
 _WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
 WRAPPING = 240
@@ -47,19 +47,19 @@ _ERROR = re.compile(
     r"""\W*[\w.]*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
 )
 _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
-_FAULT = re.compile(
-    r"time[d ]*[ -]?out|rate limit|too many requests|quota|connection (?:error|refused|reset|aborted|closed|timeout)"
-    r"|econn|enotfound|network error|temporarily|service unavailable|bad gateway|internal[ _](?:server[ _])?error"
-    r"|(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b|fetch failed|overloaded|out of memory"
-    r"|cannot connect|unreachable"
-)
 _FAULT_WORDS = (
-    "time", "rate limit", "too many requests", "quota", "connection ", "econn", "enotfound", "network error",
-    "temporarily", "service unavailable", "bad gateway", "internal", "429", "fetch failed", "overloaded",
-    "out of memory", "cannot connect", "unreachable",
+    "rate limit", "too many requests", "quota", "econn", "enotfound", "network error", "temporarily",
+    "service unavailable", "bad gateway", "fetch failed", "overloaded", "out of memory", "cannot connect",
+    "unreachable",
 )  # fmt: skip
-_FAULT_STATUS = re.compile(r"5\d\d\b")
-"""One of these is in all that `_FAULT` finds; they are found in a fraction of its time."""
+_STATUS = re.compile(r"(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b")
+_FAULTS = (
+    ("time", re.compile(r"time[d ]*[ -]?out")),
+    ("connection ", re.compile(r"connection (?:error|refused|reset|aborted|closed|timeout)")),
+    ("internal", re.compile(r"internal[ _](?:server[ _])?error")),
+    ("code", _STATUS), ("http", _STATUS), ("status", _STATUS),
+)  # fmt: skip
+"""A word that is in all that a pattern finds, and the pattern: words are found in a fraction of its time."""
 REFUSING = (
     "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",
     "not exist", "not available", "unavailable", "unsupported", "not supported", "undefined", "not defined",
@@ -89,8 +89,10 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
 
 
 def _is_fault(text: str) -> bool:
-    likely = any(word in text for word in _FAULT_WORDS) or _FAULT_STATUS.search(text)
-    return bool(likely) and _FAULT.search(text) is not None
+    for word in _FAULT_WORDS:
+        if word in text:
+            return True
+    return any(word in text and pattern.search(text) for word, pattern in _FAULTS)
 
 
 def _beginning(ends: str) -> int:
@@ -122,7 +124,8 @@ def _ends(result: Mapping[str, Any]) -> str:
     """The beginning and the end of an answer, in small letters."""
     content = result.get("content")
     text = content if type(content) is str else content_of(dict(result))
-    ends = text.lower() if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}".lower()
+    end = len(text) - len(_NO_FLAG) if text.endswith(_NO_FLAG) else len(text)
+    ends = (text[:end] if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[len(text) - TAIL : end]}").lower()
     if "error" in ends:
         for flag in _FLAGS_OF_SUCCESS:
             ends = ends.replace(flag, "")

@@ -26,12 +26,14 @@ class Attempt:
     and `key`, which is equal for calls that ask for the same, however their JSON is spaced and ordered.
     """
 
-    __slots__ = (
-        "_call", "_key", "_place", "_wording", "answer", "arguments", "call_index", "id", "made",
-        "message_index", "name", "result", "text", "violations",
-    )  # fmt: skip
     arguments: Mapping[str, Any]
     violations: Sequence[Violation]
+    answer: Answer
+    result: Message | None = None
+    _call: ToolCall | None = None
+    _place: CallPlace | None = None
+    _key: tuple[str, str] | None = None
+    _wording: Wording | Literal[False] | None = False
 
     def __init__(self, message_index: int, call_index: int, made: Sequence[Mapping[str, Any]]) -> None:
         """`made` are the calls of its turn. Raises ValueError where its own is not in OpenAI's form."""
@@ -39,12 +41,6 @@ class Attempt:
         self.call_index = call_index
         self.made = made
         self.id, self.name, self.text = parts_of(made[call_index])
-        self.result: Message | None = None
-        self.answer = Answer.NONE
-        self._call: ToolCall | None = None
-        self._place: CallPlace | None = None
-        self._key: tuple[str, str] | None = None
-        self._wording: Wording | Literal[False] | None = False
 
     @property
     def call(self) -> ToolCall:

@@ -3,11 +3,11 @@
 Left out: what is an error and what isn't (`critics.rules`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from critics.answers import ERRORS, answer_of, flagged_answer
+from critics.answers import Answer, answer_of, flagged_answer
 from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
@@ -19,13 +19,16 @@ from tools import ErrorCode, Tool, Violation
 from tools.check import check_text
 from tools.logged import LoggedTools, logged_tools
 
+Part = TypeVar("Part")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
     user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
-    schema has something against or that were answered with an error. `strays` are tool results for calls that nobody
-    made: (turn, result) by message.
+    schema has something against or that were answered with an error. What the schema has against them is in
+    `violations` by code, those whose errors' own words stand for a code are in `worded`. `strays` are tool results for
+    calls that nobody made: (turn, result) by message.
     """
 
     trajectory: Trajectory
@@ -37,6 +40,8 @@ class Reading:
     calling: Mapping[int, Sequence[Attempt]]
     answers: Sequence[int]
     suspects: Sequence[Attempt]
+    violations: Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]
+    worded: Mapping[ErrorCode, Sequence[Attempt]]
     strays: Sequence[tuple[int, int]] = field(default=())
 
     @property
@@ -107,7 +112,7 @@ def read(trajectory: Trajectory) -> Reading:
     for attempt in joined.attempts:
         attempt.answer = judge(attempt.result)
         attempt.arguments, attempt.violations = check(attempt)
-        if attempt.violations or attempt.answer in ERRORS:
+        if attempt.violations or attempt.refused:
             suspects.append(attempt)
     return Reading(
         trajectory=trajectory,
@@ -119,8 +124,17 @@ def read(trajectory: Trajectory) -> Reading:
         calling=joined.calling,
         answers=joined.answers,
         suspects=suspects,
+        violations=_by_code((part.code, (suspect, part)) for suspect in suspects for part in suspect.violations),
+        worded=_by_code((suspect.wording.code, suspect) for suspect in suspects if suspect.wording is not None),
         strays=joined.strays,
     )
+
+
+def _by_code(parts: Iterable[tuple[ErrorCode, Part]]) -> dict[ErrorCode, list[Part]]:
+    found: dict[ErrorCode, list[Part]] = {}
+    for code, part in parts:
+        found.setdefault(code, []).append(part)
+    return found
 
 
 def _is_of_our_worlds(trajectory: Trajectory) -> bool:
@@ -166,7 +180,8 @@ ANYTHING = Tool(name="", description="", parameters={})
 def _could_not_parse(attempt: Attempt) -> bool:
     """Whether an environment that was given no text for arguments says that this is no JSON; for others it is `{}`."""
     result = attempt.result
-    wording = wording_of(content_of(result)[:1_000]) if result and answer_of(result) in ERRORS else None
+    wrong = result is not None and answer_of(result) in (Answer.ERROR, Answer.FLAGGED)
+    wording = wording_of(content_of(result)[:1_000]) if wrong and result else None
     return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 
 

@@ -20,6 +20,7 @@ from critics.formats.records import Broken, Line, Record, records
 from critics.formats.tau2_results import TAU2
 from critics.formats.verifiers_traces import VERIFIERS
 from envs import Trajectory
+from envs.archive import BUFFER
 from tools.command import InputError, did_you_mean
 
 __all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "reason_of"]
@@ -102,7 +103,7 @@ def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:
     if str(path) == STDIN:
         return nullcontext(sys.stdin.buffer)
     try:
-        return path.open("rb")
+        return path.open("rb", buffering=BUFFER)
     except OSError as error:
         raise InputError(f"{path} is no file that can be read ({error.strerror}): give the path of a log") from error
 

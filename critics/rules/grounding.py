@@ -21,8 +21,8 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        text = attempt.call.arguments
-        for path, value in _ids(attempt.arguments) if "_id" in text or "\\" in text else ():
+        text = attempt.text
+        for path, value in _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ():
             said = said or _Said(reading)
             if not said.before(attempt, str(value)) and not _is_default(reading, attempt, path, value):
                 expected = "a value that the request or a result says"
@@ -37,7 +37,6 @@ class _Said:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
-        self.texts: list[str] = []
         self.plainly: set[str] = set()  # what was found in a text once is in all later ones' past
         self.words: set[str] = set()
         self.upto = 0
@@ -47,7 +46,7 @@ class _Said:
         index = attempt.message_index
         if value in self.plainly:
             return True
-        for place in range(index):
+        for place in range(index - 1, -1, -1):  # it is often the last result that said it
             if _stands_in(self._text(place), value):
                 self.plainly.add(value)
                 return True
@@ -55,16 +54,16 @@ class _Said:
             self.words.update(_words(self._text(place), loosely=True))
             for earlier in self.reading.calling.get(place, ()):
                 if earlier.succeeded:
-                    self.words.update(_words(earlier.call.arguments, loosely=True))
+                    self.words.update(_words(earlier.text, loosely=True))
         self.upto = max(self.upto, index)
         return self.words.issuperset(_words(value))
 
     def _text(self, place: int) -> str:
-        while len(self.texts) <= place:
-            message = self.reading.trajectory.messages[len(self.texts)]
-            proves_nothing = message.get("is_error") or id(message) in self.refused
-            self.texts.append("" if proves_nothing else content_of(message))
-        return self.texts[place]
+        message = self.reading.trajectory.messages[place]
+        if id(message) in self.refused or message.get("is_error"):
+            return ""  # it proves nothing
+        content = message.get("content")
+        return content if type(content) is str else content_of(message)
 
 
 def _stands_in(text: str, value: str) -> bool:
@@ -102,7 +101,7 @@ def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
 
 def _is_default(reading: Reading, attempt: Attempt, path: str, value: str | int) -> bool:
     """Whether the tool's own schema says the value."""
-    tool = reading.offered.get(attempt.call.name)
+    tool = reading.offered.get(attempt.name)
     properties = tool.parameters.get("properties") if tool else None
     part = properties.get(path.removeprefix("$.")) if isinstance(properties, Mapping) else None
     if not isinstance(part, Mapping):
