@@ -16,13 +16,13 @@ from critics.spans import Span
 from critics.wording import wording_of
 from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
-from tools.check import check_text
+from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools
 
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reading:
     """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
     user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
@@ -108,12 +108,10 @@ def read(trajectory: Trajectory) -> Reading:
     joined = _Joined(_objects(trajectory.messages, "messages"))
     check = _Check(trajectory, offered)
     judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
-    suspects: list[Attempt] = []
     for attempt in joined.attempts:
         attempt.answer = judge(attempt.result)
         attempt.arguments, attempt.violations = check(attempt)
-        if attempt.violations or attempt.refused:
-            suspects.append(attempt)
+    suspects = [attempt for attempt in joined.attempts if attempt.violations or attempt.refused]
     return Reading(
         trajectory=trajectory,
         offered=offered,
@@ -156,7 +154,7 @@ class _Check:
 
     def __call__(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
         if self.plain:
-            checked = check_text(attempt.name, attempt.text, self.offered, self.catalogue, suggest=False)
+            checked = check_logged(attempt.name, attempt.text, self.offered, self.catalogue)
         else:
             checked = self._now(attempt)
         if not attempt.text and attempt.name and not checked[1] and _could_not_parse(attempt):
@@ -164,14 +162,14 @@ class _Check:
             return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
         return checked
 
-    def _now(self, attempt: Attempt) -> tuple[dict[str, Any], list[Violation]]:
+    def _now(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
         name, text = attempt.name, attempt.text
         if not self.known:  # of such a call only the form can be checked
-            return check_text(name, text, {name: ANYTHING} if name else {}, suggest=False)
+            return check_logged(name, text, {name: ANYTHING} if name else {})
         later = frozenset(name for name, first in self.tools_from.items() if first > attempt.message_index)
         if later != self.later:
             self.later, self.now = later, self.offered.without(later)
-        return check_text(name, text, self.now, self.catalogue | later, suggest=False)
+        return check_logged(name, text, self.now, self.catalogue | later)
 
 
 ANYTHING = Tool(name="", description="", parameters={})
@@ -210,41 +208,43 @@ class _Joined:
         self.attempts: list[Attempt] = []
         self.calling: dict[int, Sequence[Attempt]] = {}
         self.strays: list[tuple[int, int]] = []
-        self.waiting: dict[str, list[Attempt]] = {}
+        waiting: dict[str, list[Attempt]] = {}
         for index, message in enumerate(messages):
             role = message.get("role")
             if role == "tool":
-                self._answered(index, message)
+                call_id = message.get("tool_call_id")
+                own = waiting.get(call_id if type(call_id) is str else str(call_id or ""))
+                if own is None:
+                    self.strays.append((self.turns[-1] if self.turns else 0, index))
+                for attempt in own or ():
+                    if attempt.result is None:
+                        attempt.result = message  # type: ignore[assignment]
+                        break
             elif role == "assistant":
                 self.turns.append(index)
                 if made := message.get("tool_calls"):
-                    self._called(index, _objects(made, "tool_calls"))
+                    waiting[""] = self._called(index, _objects(made, "tool_calls"), waiting)
                 else:
+                    waiting[""] = []
                     self.answers.append(index)
-                    self.waiting[""] = []
             elif role == "user":
                 self.users.append(index)
 
-    def _called(self, index: int, made: Sequence[Mapping[str, Any]]) -> None:
-        """From now on, the ids of these calls mean these calls."""
+    def _called(
+        self, index: int, made: Sequence[Mapping[str, Any]], waiting: dict[str, list[Attempt]]
+    ) -> list[Attempt]:
+        """The calls of a turn; from now on, their ids mean these calls."""
         attempts = [Attempt(index, number, made) for number in range(len(made))]
-        for attempt in attempts:
-            self.waiting[attempt.id] = []
-        for attempt in attempts:
-            self.waiting[attempt.id].append(attempt)
-        self.waiting[""] = self.calling[index] = attempts
+        self.calling[index] = attempts
         self.attempts += attempts
-
-    def _answered(self, index: int, message: Mapping[str, Any]) -> None:
-        call_id = message.get("tool_call_id")
-        own = self.waiting.get(call_id if type(call_id) is str else str(call_id or ""))
-        if own is None:
-            self.strays.append((self.turns[-1] if self.turns else 0, index))
-            return
-        for attempt in own:
-            if attempt.result is None:
-                attempt.result = message  # type: ignore[assignment]
-                break
+        if len(attempts) == 1:
+            waiting[attempts[0].id] = attempts
+            return attempts
+        for attempt in attempts:
+            waiting[attempt.id] = []
+        for attempt in attempts:
+            waiting[attempt.id].append(attempt)
+        return attempts
 
 
 def _hint(code: ErrorCode) -> str:

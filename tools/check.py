@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 from referencing.exceptions import Unresolvable
 
 from tools.call import ErrorCode, ToolCall, Violation
+from tools.compiled import Compiled
 from tools.keywords import MAX_VIOLATIONS, extra_names
 from tools.misfits import Misfit
 from tools.schema import Tool
@@ -36,30 +38,46 @@ def check_call(
     nothing is said of what was probably meant, which takes longer to find than all the rest.
     Raises ValueError if the tool's own schema is no JSON Schema: the developer's mistake, not the model's.
     """
-    return check_text(call.name, call.arguments, offered, catalogue, suggest=suggest)
+    tool = offered.get(call.name)
+    if tool is None:
+        return {}, [_unknown(call.name, call.arguments, offered, catalogue, suggest)]
+    return _checked(call.arguments, tool.compiled, tool.name, suggest)
 
 
-def check_text(
-    name: str, text: str, offered: Mapping[str, Tool], catalogue: Collection[str] = (), *, suggest: bool = True
-) -> tuple[dict[str, Any], list[Violation]]:
-    """The same of a call's name and the text of its arguments."""
+def check_logged(
+    name: str, text: str, offered: Mapping[str, Tool], catalogue: Collection[str] = ()
+) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    """The same of a name and the text of arguments, without suggestions, for calls that nobody carries out.
+
+    Logs have the same calls over and over, so what was found is remembered, and must not be changed.
+    """
     tool = offered.get(name)
     if tool is None:
-        return {}, [_unknown(name, text, tuple(offered), catalogue, suggest)]
+        return {}, [_unknown(name, text, offered, catalogue, False)]
+    return (_remembered if len(text) <= SHORT else _checked)(text, tool.compiled, tool.name, False)
+
+
+def _checked(text: str, compiled: Compiled, name: str, suggest: bool) -> tuple[dict[str, Any], list[Violation]]:
     try:
         arguments = _parsed(text)
     except (ValueError, RecursionError) as error:
         return {}, [_malformed(f"arguments in JSON ({error})", text)]
     if type(arguments) is not dict:
         return {}, [_malformed("a JSON object of arguments", arguments)]
-    if tool.compiled.is_valid(arguments):
+    if compiled.is_valid(arguments):
         return arguments, []
     try:
-        return arguments, check_arguments(arguments, tool, suggest=suggest)
+        return arguments, _violations_of(arguments, compiled, name, suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
         if _nests_deeper(arguments, DEEP):
             return {}, [_malformed("arguments that nest less deeply", text)]
         return arguments, []  # the schema itself is too deep for anybody to check with
+
+
+SHORT, REMEMBERED = 250, 8192
+"""So many calls are remembered, of arguments of so many characters at most."""
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_checked)
 
 
 def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool = True) -> list[Violation]:
@@ -67,11 +85,15 @@ def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool =
 
     Raises ValueError if the schema is none, or refers to a part that it doesn't have.
     """
+    return _violations_of(arguments, tool.compiled, tool.name, suggest)
+
+
+def _violations_of(arguments: Mapping[str, Any], compiled: Compiled, name: str, suggest: bool) -> list[Violation]:
     try:
-        found = (part for misfit in tool.compiled.misfits(arguments) for part in _violations(misfit, suggest))
+        found = (part for misfit in compiled.misfits(arguments) for part in _violations(misfit, suggest))
         return list(islice(_each_once(found), MAX_VIOLATIONS))
     except Unresolvable as error:
-        raise ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
+        raise ValueError(f"tool {name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
 
 
 def _each_once(violations: Iterable[Violation]) -> Iterator[Violation]:
@@ -94,9 +116,10 @@ def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
     return words[close[0]] if close else None
 
 
-def _unknown(name: str, text: str, names: tuple[str, ...], catalogue: Collection[str], suggest: bool) -> Violation:
+def _unknown(name: str, text: str, offered: Iterable[str], catalogue: Collection[str], suggest: bool) -> Violation:
     if not name:
         return _malformed("a JSON object with a name and arguments", text)
+    names = tuple(offered)
     return Violation(
         code=ErrorCode.UNAVAILABLE_TOOL if name in catalogue else ErrorCode.NONEXISTENT_TOOL,
         path="name",
