@@ -44,7 +44,7 @@ _WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
 WRAPPING = 240
 """An MCP result that was printed whole has its text so far from its beginning, at most."""
 _ERROR = re.compile(
-    r"""\W*[\w.]*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""\W*+[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
 )
 _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
 _FAULT_WORDS = (
@@ -78,7 +78,7 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
     ends = _ends(result)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
-        return Answer.NO_ERROR if ends.strip() else Answer.NONE
+        return Answer.NONE if not ends or ends.isspace() else Answer.NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
     plain = _without_flags(ends)
     if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
@@ -97,9 +97,11 @@ def _is_fault(text: str) -> bool:
 
 def _beginning(ends: str) -> int:
     """Where the text itself begins, inside what a program has wrapped it in."""
-    if "text" not in ends:
-        return 0
-    return max((match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)), default=0)
+    end = 0
+    if ends.find("text", 0, WRAPPING) != -1:
+        for match in _WRAPPED.finditer(ends, 0, WRAPPING):
+            end = match.end()
+    return end
 
 
 def flagged_answer(result: Mapping[str, Any] | None) -> Answer:

@@ -80,7 +80,7 @@ class Attempt:
     def wording(self) -> Wording | None:
         """What the environment's own words call wrong with a call that the schema has nothing against."""
         if self._wording is False:
-            asked = self.result is not None and self.refused and not self.violations
+            asked = self.result is not None and not self.violations and self.refused
             text = content_of(self.result)[:WORDS] if asked and self.result else ""
             self._wording = wording_of(text) if text and not errors_in(text) else None
         return self._wording

@@ -3,9 +3,9 @@
 Left out: what is an error and what isn't (`critics.rules`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from critics.answers import Answer, answer_of, flagged_answer
 from critics.attempt import Attempt
@@ -18,8 +18,6 @@ from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
 from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools
-
-Part = TypeVar("Part")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,15 +71,15 @@ class Reading:
             call_index=attempt.call_index,
             path=violation.path,
             span=attempt.place(self.raws.get(attempt.message_index)).of(violation),
-            explanation=said or explained(attempt.call, violation),
-            hint=hint or hint_for(violation, attempt.call.name),
+            explanation=said or explained(attempt.name, violation),
+            hint=hint or hint_for(violation, attempt.name),
             confidence=confidence,
         )
 
     def at_call(self, attempt: Attempt, code: ErrorCode, explanation: str) -> Finding:
         """A finding about a whole call, marked at all of its turn."""
         raw = self.raws.get(attempt.message_index)
-        end = len(attempt.call.arguments if raw is None else raw)
+        end = len(attempt.text if raw is None else raw)
         return Finding(
             code=code,
             message_index=attempt.message_index,
@@ -112,6 +110,13 @@ def read(trajectory: Trajectory) -> Reading:
         attempt.answer = judge(attempt.result)
         attempt.arguments, attempt.violations = check(attempt)
     suspects = [attempt for attempt in joined.attempts if attempt.violations or attempt.refused]
+    violations: dict[ErrorCode, list[tuple[Attempt, Violation]]] = {}
+    worded: dict[ErrorCode, list[Attempt]] = {}
+    for attempt in suspects:
+        for violation in attempt.violations:
+            violations.setdefault(violation.code, []).append((attempt, violation))
+        if attempt.wording is not None:
+            worded.setdefault(attempt.wording.code, []).append(attempt)
     return Reading(
         trajectory=trajectory,
         offered=offered,
@@ -122,17 +127,10 @@ def read(trajectory: Trajectory) -> Reading:
         calling=joined.calling,
         answers=joined.answers,
         suspects=suspects,
-        violations=_by_code((part.code, (suspect, part)) for suspect in suspects for part in suspect.violations),
-        worded=_by_code((suspect.wording.code, suspect) for suspect in suspects if suspect.wording is not None),
+        violations=violations,
+        worded=worded,
         strays=joined.strays,
     )
-
-
-def _by_code(parts: Iterable[tuple[ErrorCode, Part]]) -> dict[ErrorCode, list[Part]]:
-    found: dict[ErrorCode, list[Part]] = {}
-    for code, part in parts:
-        found.setdefault(code, []).append(part)
-    return found
 
 
 def _is_of_our_worlds(trajectory: Trajectory) -> bool:

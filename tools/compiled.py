@@ -54,7 +54,7 @@ class Compiled:
     def is_valid(self, value: Any) -> bool:
         """Whether JSON is certainly valid; False may also mean that jsonschema has to be asked."""
         try:
-            return self._accepting()(value)
+            return (self.accepts or self._accepting())(value)
         except ValueError:  # a lone surrogate has no place in Rust's strings
             return False
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jsonschema.exceptions import ValidationError
 
-from tools.keywords import MAX_VIOLATIONS, Validator, extra_names
+from tools.keywords import MAX_VIOLATIONS, REMARKS, Validator, extra_names
 
 
 class Misfit(NamedTuple):
@@ -71,25 +71,26 @@ def is_plain(schema: Any) -> bool:
     return True
 
 
-_Place = tuple[Any, ...]
-"""Where a value stands: (the place around it, its name or index), or () for all."""
+Steps = tuple[Any, ...]
+"""Where a value stands: (where the value around it stands, its name or index), or () for all."""
 
 
-def misfits(schema: Any, value: Any, leaf: Any, place: _Place = ()) -> Iterator[Misfit]:
+def misfits(schema: Any, value: Any, leaf: Any, place: Steps = ()) -> Iterator[Misfit]:
     """What in a value doesn't fit a plain schema. `leaf` is a validator that knows types and formats."""
     if schema is False:
-        yield Misfit(None, None, value, _path(place), schema)
+        yield Misfit(None, None, value, path_of(place), schema)
     elif schema is not True:
         for keyword, wanted in schema.items():
             if keyword in _STRUCTURE:
                 yield from _STRUCTURE[keyword](wanted, value, leaf, place, schema)
             elif keyword in _LEAVES:
                 for _ in _LEAVES[keyword](leaf, wanted, value, schema):
-                    yield Misfit(keyword, wanted, value, _path(place), schema)
+                    yield Misfit(keyword, wanted, value, path_of(place), schema)
 
 
-def _path(place: _Place) -> str:
-    return json_path(_path(place[0]), place[1]) if place else "$"
+def path_of(place: Steps) -> str:
+    """A place as jsonschema writes it: `$.items[0].sku`."""
+    return json_path(path_of(place[0]), place[1]) if place else "$"
 
 
 def json_path(parent: str, key: str | int) -> str:
@@ -105,11 +106,11 @@ def json_path(parent: str, key: str | int) -> str:
 _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*$")
 
 
-def _type(wanted: Any, value: Any, leaf: Any, place: _Place, schema: Any) -> Iterator[Misfit]:
-    types = (wanted,) if isinstance(wanted, str) else wanted
-    kind = type(value)
-    if not any(kind in _KINDS[name] or leaf.is_type(value, name) for name in types):
-        yield Misfit("type", wanted, value, _path(place), schema)
+def _type(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
+    for name in (wanted,) if isinstance(wanted, str) else wanted:
+        if type(value) in _KINDS[name] or leaf.is_type(value, name):
+            return
+    yield Misfit("type", wanted, value, path_of(place), schema)
 
 
 _KINDS: Mapping[str, frozenset[type]] = {
@@ -124,42 +125,50 @@ _KINDS: Mapping[str, frozenset[type]] = {
 """Python's types that are surely of JSON's; of the rest (1.0 is an integer) jsonschema says."""
 
 
-def _properties(wanted: Any, value: Any, leaf: Any, place: _Place, _: Any) -> Iterator[Misfit]:
+def _properties(wanted: Any, value: Any, leaf: Any, place: Steps, _: Any) -> Iterator[Misfit]:
     if isinstance(value, dict):
         for name, part in wanted.items():
-            if name in value:
+            if name in value and not _is_of_plain_type(part, value[name]):
                 yield from misfits(part, value[name], leaf, (place, name))
 
 
-def _required(wanted: Any, value: Any, _: Any, place: _Place, schema: Any) -> Iterator[Misfit]:
+def _is_of_plain_type(part: Any, value: Any) -> bool:
+    """Whether a value is of the type that a schema asks for, and the schema asks for nothing else."""
+    if not isinstance(part, dict) or not part.keys() <= REMARKS:
+        return False
+    wanted = part.get("type")
+    return isinstance(wanted, str) and type(value) in _KINDS[wanted]
+
+
+def _required(wanted: Any, value: Any, _: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
     if isinstance(value, dict):
         for name in wanted:
             if name not in value:
-                yield Misfit("required", wanted, value, _path(place), schema, name)
+                yield Misfit("required", wanted, value, path_of(place), schema, name)
 
 
-def _additional_properties(wanted: Any, value: Any, leaf: Any, place: _Place, schema: Any) -> Iterator[Misfit]:
+def _additional_properties(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
     extra = extra_names(value, schema) if isinstance(value, dict) and wanted is not True else ()
     if isinstance(wanted, dict):
         for name in extra:
             yield from misfits(wanted, value[name], leaf, (place, name))
     elif extra:
-        yield Misfit("additionalProperties", wanted, value, _path(place), schema)
+        yield Misfit("additionalProperties", wanted, value, path_of(place), schema)
 
 
-def _items(wanted: Any, value: Any, leaf: Any, place: _Place, _: Any) -> Iterator[Misfit]:
+def _items(wanted: Any, value: Any, leaf: Any, place: Steps, _: Any) -> Iterator[Misfit]:
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from misfits(wanted, item, leaf, (place, index))
 
 
-def _any_of(wanted: Any, value: Any, leaf: Any, place: _Place, schema: Any) -> Iterator[Misfit]:
+def _any_of(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
     branches: list[list[Misfit]] = []
     for part in wanted:
         branches.append([*islice(misfits(part, value, leaf, place), MAX_VIOLATIONS)])
         if not branches[-1]:
             return
-    yield Misfit("anyOf", wanted, value, _path(place), schema, "", tuple(branches))
+    yield Misfit("anyOf", wanted, value, path_of(place), schema, "", tuple(branches))
 
 
 _STRUCTURE: Mapping[str, Callable[..., Iterator[Misfit]]] = {

@@ -9,7 +9,7 @@ from critics.finding import WARNING, Finding, content_of
 from critics.reading import Reading
 from critics.rules.registry import rule
 from tools import ErrorCode, Violation
-from tools.misfits import json_path
+from tools.misfits import Steps, path_of
 
 
 @rule(ErrorCode.UNGROUNDED_VALUE)
@@ -22,13 +22,15 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     said: _Said | None = None
     for attempt in reading.attempts:
         text = attempt.text
-        for path, value in _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ():
+        for place, value in _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ():
             said = said or _Said(reading)
-            if not said.before(attempt, str(value)) and not _is_default(reading, attempt, path, value):
-                expected = "a value that the request or a result says"
-                code = ErrorCode.UNGROUNDED_VALUE
-                violation = Violation(code=code, path=path, expected=expected, came=value)
-                yield reading.at_violation(attempt, violation, WARNING)
+            if not said.before(attempt, str(value)):
+                path = path_of(place)
+                if not _is_default(reading, attempt, path, value):
+                    expected = "a value that the request or a result says"
+                    code = ErrorCode.UNGROUNDED_VALUE
+                    violation = Violation(code=code, path=path, expected=expected, came=value)
+                    yield reading.at_violation(attempt, violation, WARNING)
 
 
 class _Said:
@@ -78,17 +80,17 @@ def _stands_in(text: str, value: str) -> bool:
     return False
 
 
-def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
-    """Every string or number under a name that ends in `_id`, nested too, with its path."""
-    pending: list[tuple[str, Any]] = [("$", arguments)]
+def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[Steps, str | int]]:
+    """Every string or number under a name that ends in `_id`, nested too, with its place."""
+    pending: list[tuple[Steps, Any]] = [((), arguments)]
     while pending:
-        path, value = pending.pop()
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        place, value = pending.pop()
+        for key, part in value.items() if type(value) is dict else enumerate(value):
             kind = type(part)
             if kind is dict or kind is list:
-                pending.append((json_path(path, key), part))
+                pending.append(((place, key), part))
             elif (kind is str or kind is int) and type(key) is str and key.endswith("_id"):
-                yield json_path(path, key), part
+                yield (place, key), part
 
 
 def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
