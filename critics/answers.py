@@ -13,6 +13,7 @@ Left out: which of our codes an error's words stand for (`critics.wording`).
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from critics.finding import content_of
@@ -76,7 +77,12 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     if result is None:
         return Answer.NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
-    ends = _ends(result)
+    text = _text(result)
+    return (_remembered if len(text) <= SHORT else _answer)(text, flagged)
+
+
+def _answer(text: str, flagged: bool) -> Answer:
+    ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
         return Answer.NONE if not ends or ends.isspace() else Answer.NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
@@ -86,6 +92,12 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     if not ends.startswith('{"errors"') and _is_fault(plain):  # what our own worlds refuse is no fault of theirs
         return Answer.FAULT
     return Answer.FLAGGED if flagged else Answer.ERROR
+
+
+SHORT = 250
+"""An answer of so many characters at most is often given again, in the same words."""
+
+_remembered = lru_cache(maxsize=8192)(_answer)
 
 
 def _is_fault(text: str) -> bool:
@@ -113,7 +125,7 @@ def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
 
 def refuses(result: Mapping[str, Any]) -> bool:
     """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
-    plain = _without_flags(_ends(result))
+    plain = _without_flags(_ends(_text(result)))
     return any(word in plain for word in REFUSING)
 
 
@@ -122,10 +134,13 @@ def _without_flags(ends: str) -> str:
     return _NO_ERROR.sub("", ends) if "failed" in ends or _MAY_SAY_SO.search(ends) else ends
 
 
-def _ends(result: Mapping[str, Any]) -> str:
-    """The beginning and the end of an answer, in small letters."""
+def _text(result: Mapping[str, Any]) -> str:
     content = result.get("content")
-    text = content if type(content) is str else content_of(dict(result))
+    return content if type(content) is str else content_of(dict(result))
+
+
+def _ends(text: str) -> str:
+    """The beginning and the end of an answer, in small letters."""
     end = len(text) - len(_NO_FLAG) if text.endswith(_NO_FLAG) else len(text)
     ends = (text[:end] if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[len(text) - TAIL : end]}").lower()
     if "error" in ends:

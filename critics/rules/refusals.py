@@ -10,7 +10,7 @@ from critics.rules.registry import rule
 from tools import ErrorCode, Violation
 
 
-@rule(ErrorCode.DOMAIN_REJECTION)
+@rule(ErrorCode.DOMAIN_REJECTION, of_suspects=True)
 def domain_rejection(reading: Reading) -> Iterator[Finding]:
     """A call that the world refuses: it says so, or it answers a call with an error that the schema can't explain.
 
@@ -54,12 +54,12 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
             latest = attempt
 
 
-@rule(ErrorCode.UNCORRECTED_RETRY)
+@rule(ErrorCode.UNCORRECTED_RETRY, of_suspects=True)
 def uncorrected_retry(reading: Reading) -> Iterator[Finding]:
     """A call that failed in the turn before, made again as it was."""
     failed: list[Attempt] = []
     suspicious = {attempt.message_index for attempt in reading.suspects}
-    for index, attempts in reading.calling.items() if suspicious else ():
+    for index, attempts in reading.calling.items():
         for attempt in attempts:
             if failed and any(asks_the_same(attempt, earlier) for earlier in failed):
                 explanation = f"{attempt.name or 'the call'} failed one turn before, and is made again as it was"
