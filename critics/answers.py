@@ -13,6 +13,7 @@ Left out: which of our codes an error's words stand for (`critics.wording`).
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from critics.finding import content_of
@@ -31,35 +32,35 @@ class Answer(Enum):
     FAULT = "fault"
 
 
-ERRORS = frozenset({Answer.ERROR, Answer.FLAGGED})
-
 _NOTHING = r"""\\*["']?\s*[:=]\s*(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
 _NO_ERROR = re.compile(rf"""(?:is_?error|errors?|error_?message|failed){_NOTHING}|(?:errors|failed)["']\s*:\s*\d+""")
 _MAY_SAY_SO = re.compile(rf"""error(?:s|_?message)?(?:{_NOTHING}|["']\s*:\s*\d)""")
 """This or `failed` is in all that `_NO_ERROR` finds. It begins with one word, so it is found much faster."""
 _FLAGS_OF_SUCCESS = ("iserror=false", '"iserror": false', '"error": ""', '"error": null')
 """What `_NO_ERROR` finds too, found faster: on many logs one of them is in every answer."""
+_NO_FLAG = "isError=False"
+"""How the answers of an MCP client that prints them whole end."""
 _FLAG = re.compile(r"""is_?error\\*["']?\s*[:=]\s*true""")
 _WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
 WRAPPING = 240
 """An MCP result that was printed whole has its text so far from its beginning, at most."""
 _ERROR = re.compile(
-    r"""\W*[\w.]*(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""\W*+[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
 )
 _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
-_FAULT = re.compile(
-    r"time[d ]*[ -]?out|rate limit|too many requests|quota|connection (?:error|refused|reset|aborted|closed|timeout)"
-    r"|econn|enotfound|network error|temporarily|service unavailable|bad gateway|internal[ _](?:server[ _])?error"
-    r"|(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b|fetch failed|overloaded|out of memory"
-    r"|cannot connect|unreachable"
-)
 _FAULT_WORDS = (
-    "time", "rate limit", "too many requests", "quota", "connection ", "econn", "enotfound", "network error",
-    "temporarily", "service unavailable", "bad gateway", "internal", "429", "fetch failed", "overloaded",
-    "out of memory", "cannot connect", "unreachable",
+    "rate limit", "too many requests", "quota", "econn", "enotfound", "network error", "temporarily",
+    "service unavailable", "bad gateway", "fetch failed", "overloaded", "out of memory", "cannot connect",
+    "unreachable",
 )  # fmt: skip
-_FAULT_STATUS = re.compile(r"5\d\d\b")
-"""One of these is in all that `_FAULT` finds; they are found in a fraction of its time."""
+_STATUS = re.compile(r"(?:status(?:[ _]code)?|http(?: error)?|code)\W{0,3}(?:429|5\d\d)\b")
+_FAULTS = (
+    ("time", re.compile(r"time[d ]*[ -]?out")),
+    ("connection ", re.compile(r"connection (?:error|refused|reset|aborted|closed|timeout)")),
+    ("internal", re.compile(r"internal[ _](?:server[ _])?error")),
+    ("code", _STATUS), ("http", _STATUS), ("status", _STATUS),
+)  # fmt: skip
+"""A word that is in all that a pattern finds, and the pattern: words are found in a fraction of its time."""
 REFUSING = (
     "error", "exception", "traceback", "invalid", "not found", "unknown", "no such", "n't ", "does not", "do not",
     "not exist", "not available", "unavailable", "unsupported", "not supported", "undefined", "not defined",
@@ -76,9 +77,14 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     if result is None:
         return Answer.NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
-    ends = _ends(result)
+    text = _text(result)
+    return (_remembered if len(text) <= SHORT else _answer)(text, flagged)
+
+
+def _answer(text: str, flagged: bool) -> Answer:
+    ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
-        return Answer.NO_ERROR if ends.strip() else Answer.NONE
+        return Answer.NONE if not ends or ends.isspace() else Answer.NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
     plain = _without_flags(ends)
     if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
@@ -88,16 +94,26 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     return Answer.FLAGGED if flagged else Answer.ERROR
 
 
+SHORT = 250
+"""An answer of so many characters at most is often given again, in the same words."""
+
+_remembered = lru_cache(maxsize=8192)(_answer)
+
+
 def _is_fault(text: str) -> bool:
-    likely = any(word in text for word in _FAULT_WORDS) or _FAULT_STATUS.search(text)
-    return bool(likely) and _FAULT.search(text) is not None
+    for word in _FAULT_WORDS:
+        if word in text:
+            return True
+    return any(word in text and pattern.search(text) for word, pattern in _FAULTS)
 
 
 def _beginning(ends: str) -> int:
     """Where the text itself begins, inside what a program has wrapped it in."""
-    if "text" not in ends:
-        return 0
-    return max((match.end() for match in _WRAPPED.finditer(ends, 0, WRAPPING)), default=0)
+    end = 0
+    if ends.find("text", 0, WRAPPING) != -1:
+        for match in _WRAPPED.finditer(ends, 0, WRAPPING):
+            end = match.end()
+    return end
 
 
 def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
@@ -109,7 +125,7 @@ def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
 
 def refuses(result: Mapping[str, Any]) -> bool:
     """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
-    plain = _without_flags(_ends(result))
+    plain = _without_flags(_ends(_text(result)))
     return any(word in plain for word in REFUSING)
 
 
@@ -118,11 +134,15 @@ def _without_flags(ends: str) -> str:
     return _NO_ERROR.sub("", ends) if "failed" in ends or _MAY_SAY_SO.search(ends) else ends
 
 
-def _ends(result: Mapping[str, Any]) -> str:
-    """The beginning and the end of an answer, in small letters."""
+def _text(result: Mapping[str, Any]) -> str:
     content = result.get("content")
-    text = content if type(content) is str else content_of(dict(result))
-    ends = text.lower() if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}".lower()
+    return content if type(content) is str else content_of(dict(result))
+
+
+def _ends(text: str) -> str:
+    """The beginning and the end of an answer, in small letters."""
+    end = len(text) - len(_NO_FLAG) if text.endswith(_NO_FLAG) else len(text)
+    ends = (text[:end] if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[len(text) - TAIL : end]}").lower()
     if "error" in ends:
         for flag in _FLAGS_OF_SUCCESS:
             ends = ends.replace(flag, "")

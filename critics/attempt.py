@@ -13,6 +13,7 @@ from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
 from envs import Message
 from tools import ToolCall, Violation
+from tools.call import parts_of
 
 WORDS = 1_000
 """Characters of an answer that are read for the environment's own words."""
@@ -25,41 +26,39 @@ class Attempt:
     and `key`, which is equal for calls that ask for the same, however their JSON is spaced and ordered.
     """
 
-    __slots__ = ("_key",
-        "_place", "_wording", "answer",
-        "arguments", "call", "call_index", "message_index", "result",
-                 "siblings", "violations")  # fmt: skip
+    arguments: Mapping[str, Any]
+    violations: Sequence[Violation]
+    answer: Answer
+    result: Message | None = None
+    _call: ToolCall | None = None
+    _place: CallPlace | None = None
+    _key: tuple[str, str] | None = None
+    _wording: Wording | Literal[False] | None = False
 
-    def __init__(
-        self,
-        message_index: int,
-        call_index: int,
-        siblings: Sequence[ToolCall],
-        checked: tuple[Mapping[str, Any], Sequence[Violation]],
-        result: Message | None,
-        answer: Answer,
-    ) -> None:
+    def __init__(self, message_index: int, call_index: int, made: Sequence[Mapping[str, Any]]) -> None:
+        """`made` are the calls of its turn. Raises ValueError where its own is not in OpenAI's form."""
         self.message_index = message_index
         self.call_index = call_index
-        self.siblings = siblings
-        self.call = siblings[call_index]
-        self.arguments, self.violations = checked
-        self.result = result
-        self.answer = answer
-        self._place: CallPlace | None = None
-        self._key: tuple[str, str] | None = None
-        self._wording: Wording | Literal[False] | None = False
+        self.made = made
+        self.id, self.name, self.text = parts_of(made[call_index])
+
+    @property
+    def call(self) -> ToolCall:
+        if self._call is None:
+            self._call = ToolCall(id=self.id, name=self.name, arguments=self.text)
+        return self._call
 
     def place(self, raw: str | None) -> CallPlace:
         """Where it stands in its turn's raw text, or in its own strings where that is not known."""
         if self._place is None:
-            self._place = places(self.siblings, raw)[self.call_index]
+            calls = [self.call] if raw is None else [ToolCall.from_openai(call) for call in self.made]
+            self._place = places(calls, raw)[0 if raw is None else self.call_index]
         return self._place
 
     @property
     def key(self) -> tuple[str, str]:
         if self._key is None:
-            self._key = self.call.name, _canonical(self.call.arguments)
+            self._key = self.name, _canonical(self.text)
         return self._key
 
     @property
@@ -81,7 +80,7 @@ class Attempt:
     def wording(self) -> Wording | None:
         """What the environment's own words call wrong with a call that the schema has nothing against."""
         if self._wording is False:
-            asked = self.result is not None and self.refused and not self.violations
+            asked = self.result is not None and not self.violations and self.refused
             text = content_of(self.result)[:WORDS] if asked and self.result else ""
             self._wording = wording_of(text) if text and not errors_in(text) else None
         return self._wording
@@ -102,9 +101,9 @@ class Attempt:
 
 def asks_the_same(one: Attempt, other: Attempt) -> bool:
     """Whether two calls ask for the same; most that don't can be told apart without reading their JSON again."""
-    if one.call.name != other.call.name:
+    if one.name != other.name:
         return False
-    if one.call.arguments == other.call.arguments:
+    if one.text == other.text:
         return True
     return one.arguments == other.arguments and one.key == other.key
 

@@ -21,8 +21,9 @@ from typing import Annotated, Any
 import tyro
 from jsonschema import Draft202012Validator
 
+from critics.formats import Unreadable, read_logs
 from critics.rules import criticize
-from envs import Archive, read_trajectories
+from envs import Archive
 from envs.policies.scripted import HabitualPolicy
 from envs.rollout import rollout
 from tools.command import InputError
@@ -107,9 +108,10 @@ def _timed(work: Callable[[], tuple[int, int]]) -> tuple[tuple[int, int], float]
 
 def _lint(path: Path) -> tuple[int, int]:
     trajectories = findings = 0
-    for trajectory in read_trajectories(path):
-        trajectories += 1
-        findings += len(criticize(trajectory))
+    for part in read_logs(path):
+        if not isinstance(part, Unreadable):
+            trajectories += 1
+            findings += len(criticize(part[1]))
     return trajectories, findings
 
 

@@ -5,27 +5,27 @@ from typing import Any
 
 from critics.finding import NAME_CODES
 from critics.leaks import leak_in
-from tools import ErrorCode, ToolCall, Violation
+from tools import ErrorCode, Violation
 
 
-def explained(call: ToolCall, violation: Violation) -> str:
-    """What was expected and what came, in one sentence."""
+def explained(name: str, violation: Violation) -> str:
+    """What was expected of a call of this name and what came, in one sentence."""
     allowed = ", ".join(map(str, violation.allowed))
     match violation.code:
         case code if code in NAME_CODES:
-            leaked = _leaked(call.name, violation)
+            leaked = _leaked(name, violation)
             return f"expected one of the available tools ({allowed}), came {_shown(violation.came)}{leaked}"
         case ErrorCode.MISSING_ARGUMENT:
-            return f"{call.name}: {violation.path} is required ({violation.expected}) and absent"
+            return f"{name}: {violation.path} is required ({violation.expected}) and absent"
         case ErrorCode.UNEXPECTED_ARGUMENT:
-            return f"{call.name}: {violation.path} is no argument; expected only: {allowed or 'none'}"
+            return f"{name}: {violation.path} is no argument; expected only: {allowed or 'none'}"
         case ErrorCode.DOMAIN_REJECTION:
-            return f"{call.name} was refused: {violation.expected}"
+            return f"{name} was refused: {violation.expected}"
         case ErrorCode.INVALID_VALUE if violation.allowed:
-            return f"{call.name}: {violation.path} must be one of {allowed}, came {_shown(violation.came)}"
+            return f"{name}: {violation.path} must be one of {allowed}, came {_shown(violation.came)}"
         case _:
             came = _shown(violation.came)
-            return f"{call.name or 'a call'}: {violation.path}: expected {violation.expected}, came {came}"
+            return f"{name or 'a call'}: {violation.path}: expected {violation.expected}, came {came}"
 
 
 def _leaked(name: str, violation: Violation) -> str:

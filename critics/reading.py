@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from critics.answers import ERRORS, answer_of, flagged_answer
+from critics.answers import Answer, answer_of, flagged_answer
 from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
 from critics.hints import REPEATS, hint_for, repeat_hint
 from critics.spans import Span
 from critics.wording import wording_of
-from envs import Message, Trajectory
-from tools import ErrorCode, Tool, ToolCall, Violation, check_call
+from envs import Trajectory
+from tools import ErrorCode, Tool, Violation
+from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reading:
     """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
     user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
-    schema has something against or that were answered with an error. `strays` are tool results for calls that nobody
-    made: (turn, result) by message.
+    schema has something against or that were answered with an error. What the schema has against them is in
+    `violations` by code, those whose errors' own words stand for a code are in `worded`. `strays` are tool results for
+    calls that nobody made: (turn, result) by message.
     """
 
     trajectory: Trajectory
@@ -36,6 +38,8 @@ class Reading:
     calling: Mapping[int, Sequence[Attempt]]
     answers: Sequence[int]
     suspects: Sequence[Attempt]
+    violations: Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]
+    worded: Mapping[ErrorCode, Sequence[Attempt]]
     strays: Sequence[tuple[int, int]] = field(default=())
 
     @property
@@ -67,15 +71,15 @@ class Reading:
             call_index=attempt.call_index,
             path=violation.path,
             span=attempt.place(self.raws.get(attempt.message_index)).of(violation),
-            explanation=said or explained(attempt.call, violation),
-            hint=hint or hint_for(violation, attempt.call.name),
+            explanation=said or explained(attempt.name, violation),
+            hint=hint or hint_for(violation, attempt.name),
             confidence=confidence,
         )
 
     def at_call(self, attempt: Attempt, code: ErrorCode, explanation: str) -> Finding:
         """A finding about a whole call, marked at all of its turn."""
         raw = self.raws.get(attempt.message_index)
-        end = len(attempt.call.arguments if raw is None else raw)
+        end = len(attempt.text if raw is None else raw)
         return Finding(
             code=code,
             message_index=attempt.message_index,
@@ -99,28 +103,33 @@ class Reading:
 def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
     offered = logged_tools(_objects(trajectory.tools, "tools"))
-    turns, users, calls, strays = _joined(_objects(trajectory.messages, "messages"))
+    joined = _Joined(_objects(trajectory.messages, "messages"))
     check = _Check(trajectory, offered)
     judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
-    calling = {
-        index: [
-            Attempt(index, number, made, check(made[number], index, result), result, judge(result))
-            for number, result in enumerate(results)
-        ]
-        for index, (made, results) in calls.items()
-    }
-    attempts = [attempt for made in calling.values() for attempt in made]
+    for attempt in joined.attempts:
+        attempt.answer = judge(attempt.result)
+        attempt.arguments, attempt.violations = check(attempt)
+    suspects = [attempt for attempt in joined.attempts if attempt.violations or attempt.refused]
+    violations: dict[ErrorCode, list[tuple[Attempt, Violation]]] = {}
+    worded: dict[ErrorCode, list[Attempt]] = {}
+    for attempt in suspects:
+        for violation in attempt.violations:
+            violations.setdefault(violation.code, []).append((attempt, violation))
+        if attempt.wording is not None:
+            worded.setdefault(attempt.wording.code, []).append(attempt)
     return Reading(
         trajectory=trajectory,
         offered=offered,
-        turns=turns,
-        users=users,
+        turns=joined.turns,
+        users=joined.users,
         raws={turn.message_index: turn.raw for turn in trajectory.turns},
-        attempts=attempts,
-        calling=calling,
-        answers=[index for index in turns if index not in calling],
-        suspects=[attempt for attempt in attempts if attempt.violations or attempt.refused],
-        strays=strays,
+        attempts=joined.attempts,
+        calling=joined.calling,
+        answers=joined.answers,
+        suspects=suspects,
+        violations=violations,
+        worded=worded,
+        strays=joined.strays,
     )
 
 
@@ -139,35 +148,36 @@ class _Check:
         catalogue = trajectory.task.get("catalogue")
         self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
         self.tools_from = trajectory.tools_from
+        self.plain = self.known and not self.tools_from
 
-    def __call__(
-        self, call: ToolCall, index: int, result: Message | None
-    ) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-        checked: tuple[Mapping[str, Any], Sequence[Violation]]
-        if self.known and not self.tools_from:
-            checked = check_call(call, self.offered, self.catalogue, suggest=False)
+    def __call__(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+        if self.plain:
+            checked = check_logged(attempt.name, attempt.text, self.offered, self.catalogue)
         else:
-            checked = self._now(call, index)
-        if not call.arguments and call.name and not checked[1] and _could_not_parse(result):
+            checked = self._now(attempt)
+        if not attempt.text and attempt.name and not checked[1] and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
         return checked
 
-    def _now(self, call: ToolCall, index: int) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    def _now(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+        name, text = attempt.name, attempt.text
         if not self.known:  # of such a call only the form can be checked
-            return check_call(call, {call.name: ANYTHING} if call.name else {}, suggest=False)
-        later = frozenset(name for name, first in self.tools_from.items() if first > index)
+            return check_logged(name, text, {name: ANYTHING} if name else {})
+        later = frozenset(name for name, first in self.tools_from.items() if first > attempt.message_index)
         if later != self.later:
             self.later, self.now = later, self.offered.without(later)
-        return check_call(call, self.now, self.catalogue | later, suggest=False)
+        return check_logged(name, text, self.now, self.catalogue | later)
 
 
 ANYTHING = Tool(name="", description="", parameters={})
 
 
-def _could_not_parse(result: Message | None) -> bool:
+def _could_not_parse(attempt: Attempt) -> bool:
     """Whether an environment that was given no text for arguments says that this is no JSON; for others it is `{}`."""
-    wording = wording_of(content_of(result)[:1_000]) if answer_of(result) in ERRORS and result else None
+    result = attempt.result
+    wrong = result is not None and answer_of(result) in (Answer.ERROR, Answer.FLAGGED)
+    wording = wording_of(content_of(result)[:1_000]) if wrong and result else None
     return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 
 
@@ -181,60 +191,58 @@ def _objects(parts: Any, what: str) -> Sequence[Mapping[str, Any]]:
 
 _DICTS = frozenset({dict})
 
-_Calls = tuple[Sequence[ToolCall], list[Message | None]]
-"""The calls of a turn, and the result of each."""
 
-
-def _joined(
-    messages: Sequence[Mapping[str, Any]],
-) -> tuple[list[int], list[int], dict[int, _Calls], list[tuple[int, int]]]:
-    """The assistant's and the user's messages, the calls of each turn with their results, and the results that belong
-    to none, with the turn before them.
+class _Joined:
+    """The messages of a trajectory told apart, and the calls with their results.
 
     Programs may use an id again in a later turn, so a result belongs to the latest call of its id that still waits; a
     result without an id to the earliest call of the latest turn that waits.
     """
-    turns: list[int] = []
-    users: list[int] = []
-    calls: dict[int, _Calls] = {}
-    strays: list[tuple[int, int]] = []
-    waiting: dict[str, list[tuple[list[Message | None], int]]] = {}
-    for index, message in enumerate(messages):
-        role = message.get("role")
-        if role == "assistant":
-            turns.append(index)
-            made = message.get("tool_calls")
-            if made:
-                calls[index] = _waiting([ToolCall.from_openai(call) for call in _objects(made, "tool_calls")], waiting)
-            elif turns:
-                waiting[""] = []
-        elif role == "user":
-            users.append(index)
-        elif role == "tool":
-            own = waiting.get(str(message.get("tool_call_id") or ""))
-            if own is None:
-                strays.append((turns[-1] if turns else 0, index))
-                continue
-            for results, number in own:
-                if results[number] is None:
-                    results[number] = message  # type: ignore[call-overload]
-                    break
-    return turns, users, calls, strays
 
+    def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        self.turns: list[int] = []
+        self.users: list[int] = []
+        self.answers: list[int] = []
+        self.attempts: list[Attempt] = []
+        self.calling: dict[int, Sequence[Attempt]] = {}
+        self.strays: list[tuple[int, int]] = []
+        waiting: dict[str, list[Attempt]] = {}
+        for index, message in enumerate(messages):
+            role = message.get("role")
+            if role == "tool":
+                call_id = message.get("tool_call_id")
+                own = waiting.get(call_id if type(call_id) is str else str(call_id or ""))
+                if own is None:
+                    self.strays.append((self.turns[-1] if self.turns else 0, index))
+                for attempt in own or ():
+                    if attempt.result is None:
+                        attempt.result = message  # type: ignore[assignment]
+                        break
+            elif role == "assistant":
+                self.turns.append(index)
+                if made := message.get("tool_calls"):
+                    waiting[""] = self._called(index, _objects(made, "tool_calls"), waiting)
+                else:
+                    waiting[""] = []
+                    self.answers.append(index)
+            elif role == "user":
+                self.users.append(index)
 
-def _waiting(made: Sequence[ToolCall], waiting: dict[str, list[tuple[list[Message | None], int]]]) -> _Calls:
-    """Calls whose results are to come: from now on, these ids mean these calls."""
-    results: list[Message | None] = [None] * len(made)
-    slots = [(results, number) for number in range(len(made))]
-    if len(made) == 1:
-        waiting[made[0].id] = waiting[""] = slots
-        return made, results
-    for call in made:
-        waiting[call.id] = []
-    for call, slot in zip(made, slots, strict=True):
-        waiting[call.id].append(slot)
-    waiting[""] = slots
-    return made, results
+    def _called(
+        self, index: int, made: Sequence[Mapping[str, Any]], waiting: dict[str, list[Attempt]]
+    ) -> list[Attempt]:
+        """The calls of a turn; from now on, their ids mean these calls."""
+        attempts = [Attempt(index, number, made) for number in range(len(made))]
+        self.calling[index] = attempts
+        self.attempts += attempts
+        if len(attempts) == 1:
+            waiting[attempts[0].id] = attempts
+            return attempts
+        for attempt in attempts:
+            waiting[attempt.id] = []
+        for attempt in attempts:
+            waiting[attempt.id].append(attempt)
+        return attempts
 
 
 def _hint(code: ErrorCode) -> str:

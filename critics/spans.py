@@ -17,7 +17,6 @@ Span = tuple[int, int]
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _STEP = re.compile(r"\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]|\.([^.\[]+)", re.DOTALL)
 _ONE_STEP = re.compile(r"\$\.\w+")
-_PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 STOPS = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
@@ -56,16 +55,6 @@ def _step_key(step: re.Match[str]) -> str | int:
     if index is not None:
         return int(index)
     return plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
-
-
-def json_path(parent: str, key: str | int) -> str:
-    """One step further on a JSON path, written as jsonschema writes it."""
-    if isinstance(key, int):
-        return f"{parent}[{key}]"
-    if _PLAIN_NAME.fullmatch(key):
-        return f"{parent}.{key}"
-    escaped = key.replace("\\", "\\\\").replace("'", r"\'")
-    return f"{parent}['{escaped}']"
 
 
 def scan(text: str, start: int = 0, end: int | None = None) -> Node | None:

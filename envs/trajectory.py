@@ -105,7 +105,7 @@ class Trajectory:
         if "id" not in record or not isinstance(messages, list) or not _DICTS.issuperset(map(type, messages)):
             raise ValueError(f"no trajectory: expected 'id' and a list of 'messages', came {', '.join(record) or '{}'}")
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
-        if not isinstance(task, Mapping):
+        if type(task) is not dict and not isinstance(task, Mapping):
             raise ValueError(f"expected task to be an object, came {type(task).__name__}")
         for name, parts in (("tools", tools), ("turns", turns)):
             if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
@@ -117,12 +117,12 @@ class Trajectory:
             policy=str(record.get("policy", "")),
             tools=tools,
             messages=messages,
-            turns=tuple(Turn(**turn) for turn in turns),
+            turns=tuple(Turn(**turn) for turn in turns) if turns else (),
             reward=float(record.get("reward") or 0.0),
             success=bool(record.get("success")),
             stop_reason=str(record.get("stop_reason", StopReason.ANSWERED)),
             token_exact=bool(record.get("token_exact")),
-            tools_from=_tools_from(record.get("tools_from") or {}),
+            tools_from=_tools_from(record["tools_from"]) if record.get("tools_from") else {},
             fault=str(record.get("fault") or ""),
             tools_known=record.get("tools") is not None,
         )

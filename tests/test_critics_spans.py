@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critics.spans import Node, call_blocks, json_path, places, scan
+from critics.spans import Node, call_blocks, places, scan
 from tools import ToolCall
+from tools.misfits import json_path
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

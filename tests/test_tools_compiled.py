@@ -15,6 +15,8 @@ from jsonschema.exceptions import SchemaError
 
 from tools import Tool, ToolCall, Toolset
 from tools.compiled import Compiled
+from tools.keywords import Validator, format_checker
+from tools.misfits import Misfit, is_plain, misfits
 
 KEYS = st.sampled_from(["a", "b", "type", "$ref"])
 NUMBERS = (
@@ -108,7 +110,45 @@ def test_the_compiled_schema_accepts_nothing_that_jsonschema_refuses(schema: dic
     assert said or not any(map(compiled.is_valid, values))
     for value, valid in zip(values, said, strict=False):
         assert valid or not compiled.is_valid(value)
-        assert valid == (next(iter(compiled.errors(value)), None) is None)
+        assert valid == (next(iter(compiled.misfits(value)), None) is None)
+
+
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.booleans() | st.just({}),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPES | st.lists(TYPES, min_size=1, max_size=3, unique=True),
+            "properties": st.dictionaries(KEYS | st.just("it's"), inner, max_size=3),
+            "required": st.lists(KEYS, max_size=3, unique=True),
+            "additionalProperties": inner,
+            "items": inner,
+            "anyOf": st.lists(inner, min_size=1, max_size=3),
+            "enum": st.lists(VALUES, max_size=4),
+            "minimum": NUMBERS,
+            "maxLength": st.integers(0, 3),
+            "minItems": st.integers(0, 3),
+            "format": st.sampled_from(["date", "email", "made-up"]),
+            "title": TEXTS,
+        },
+    ).flatmap(few),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(PLAIN.filter(is_plain), st.lists(VALUES | st.sampled_from([[["2024-05-01"]], {"it's": {"a": 1.0}}]), min_size=1))
+def test_a_plain_schema_is_read_as_jsonschema_reads_it(schema: Any, values: list[Any]) -> None:
+    formats = format_checker()
+    validator = Validator(schema, format_checker=formats)
+    for value in values:
+        theirs = [*map(Misfit.of, validator.iter_errors(value))]
+        assert [*misfits(schema, value, Validator({}, format_checker=formats))] == theirs
+
+
+@pytest.mark.parametrize("schema", [{"$ref": "#"}, {"items": {"not": {}}}, {"items": False}, {"anyOf": [{"$id": "x"}]}])
+def test_what_is_not_plain(schema: dict[str, Any]) -> None:
+    assert not is_plain(schema)
 
 
 @settings(deadline=None)
@@ -116,10 +156,10 @@ def test_the_compiled_schema_accepts_nothing_that_jsonschema_refuses(schema: dic
 def test_with_formats_too_both_readings_agree(schema: dict[str, Any], values: list[Any]) -> None:
     compiled, plain = Compiled(schema, formats=True), Compiled(schema)
     for value in values if verdicts(schema, values) else ():
-        refused = next(iter(compiled.errors(value)), None) is not None
+        refused = next(iter(compiled.misfits(value)), None) is not None
         assert not (refused and compiled.is_valid(value))
         if "not" not in json.dumps(schema) and "oneOf" not in json.dumps(schema):
-            assert refused or next(iter(plain.errors(value)), None) is None  # a format only ever refuses more
+            assert refused or next(iter(plain.misfits(value)), None) is None  # a format only ever refuses more
 
 
 @settings(deadline=None)
@@ -150,7 +190,7 @@ def test_patterns_are_read_as_python_reads_them(pattern: str, values: list[str])
 def test_where_readers_of_json_schema_differ_jsonschema_has_the_last_word(schema: Any, value: Any, valid: bool) -> None:
     compiled = Compiled(schema)
     assert verdicts(schema, [value]) == [valid]
-    assert (compiled.is_valid(value) or not list(compiled.errors(value))) is valid
+    assert (compiled.is_valid(value) or not list(compiled.misfits(value))) is valid
 
 
 @pytest.mark.parametrize(
@@ -184,7 +224,7 @@ def test_what_cant_be_trusted_is_left_to_jsonschema(schema: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(("step", "valid"), [(0.5, True), (0.1, False)])
 def test_an_integer_too_large_for_a_float_is_checked_all_the_same(step: float, valid: bool) -> None:
-    errors = list(Compiled({"multipleOf": step}).errors(10**400))
+    errors = list(Compiled({"multipleOf": step}).misfits(10**400))
     assert (errors == []) == valid
 
 

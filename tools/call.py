@@ -68,20 +68,27 @@ class ToolCall:
     @classmethod
     def from_openai(cls, call: Mapping[str, Any]) -> "ToolCall":
         """Read an entry of OpenAI's `tool_calls`; arguments may come as a string or as an object."""
-        function = call.get("function")
-        if type(function) is not dict and not isinstance(function, Mapping):
-            raise ValueError(f"expected a tool call with a 'function' object, got {call!r}: use OpenAI's chat form")
-        arguments = function.get("arguments")
-        text = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
-        call_id, name = call.get("id"), function.get("name")
-        return cls(
-            id=call_id if type(call_id) is str else str(call_id or ""),
-            name=name if type(name) is str else str(name or ""),
-            arguments=text,
-        )
+        call_id, name, arguments = parts_of(call)
+        return cls(id=call_id, name=name, arguments=arguments)
 
     def to_openai(self) -> dict[str, Any]:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+def parts_of(call: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Id, name and arguments of an entry of OpenAI's `tool_calls`, as a `ToolCall` has them.
+
+    Raises ValueError for what is no such entry.
+    """
+    function = call.get("function")
+    if type(function) is not dict and not isinstance(function, Mapping):
+        raise ValueError(f"expected a tool call with a 'function' object, got {call!r}: use OpenAI's chat form")
+    call_id, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
+    return (
+        call_id if type(call_id) is str else str(call_id or ""),
+        name if type(name) is str else str(name or ""),
+        arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,5 +165,8 @@ def _to_text(value: Any) -> str:
 
 def shown(value: Any, limit: int = 200) -> Any:
     """A value as it is said back: cut where its text is long."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return f"a {type(value).__name__} that nests too deeply"
     return value if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

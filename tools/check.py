@@ -2,22 +2,24 @@
 
 The one checker of the project. Environments answer bad calls with it, critics find them with it in anyone's logs.
 A compiled schema says that a call is valid, jsonschema (Draft 2020-12) what is wrong with one that isn't; this module
-gives its errors our codes, and says what was probably meant.
+gives that our codes, and says what was probably meant.
 """
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import msgspec
-from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
 from tools.call import ErrorCode, ToolCall, Violation
+from tools.compiled import Compiled
 from tools.keywords import MAX_VIOLATIONS, extra_names
+from tools.misfits import Misfit
 from tools.schema import Tool
 
 MAX_ARGUMENTS = 1_000_000
@@ -38,21 +40,44 @@ def check_call(
     """
     tool = offered.get(call.name)
     if tool is None:
-        return {}, [_unknown(call, tuple(offered), catalogue, suggest)]
+        return {}, [_unknown(call.name, call.arguments, offered, catalogue, suggest)]
+    return _checked(call.arguments, tool.compiled, tool.name, suggest)
+
+
+def check_logged(
+    name: str, text: str, offered: Mapping[str, Tool], catalogue: Collection[str] = ()
+) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    """The same of a name and the text of arguments, without suggestions, for calls that nobody carries out.
+
+    Logs have the same calls over and over, so what was found is remembered, and must not be changed.
+    """
+    tool = offered.get(name)
+    if tool is None:
+        return {}, [_unknown(name, text, offered, catalogue, False)]
+    return (_remembered if len(text) <= SHORT else _checked)(text, tool.compiled, tool.name, False)
+
+
+def _checked(text: str, compiled: Compiled, name: str, suggest: bool) -> tuple[dict[str, Any], list[Violation]]:
     try:
-        arguments = _parsed(call.arguments)
+        arguments = _parsed(text)
     except (ValueError, RecursionError) as error:
-        return {}, [_malformed(f"arguments in JSON ({error})", call.arguments)]
-    if not isinstance(arguments, dict):
+        return {}, [_malformed(f"arguments in JSON ({error})", text)]
+    if type(arguments) is not dict:
         return {}, [_malformed("a JSON object of arguments", arguments)]
-    if tool.compiled.is_valid(arguments):
+    if compiled.is_valid(arguments):
         return arguments, []
     try:
-        return arguments, check_arguments(arguments, tool, suggest=suggest)
+        return arguments, _violations_of(arguments, compiled, name, suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
         if _nests_deeper(arguments, DEEP):
-            return {}, [_malformed("arguments that nest less deeply", call.arguments)]
+            return {}, [_malformed("arguments that nest less deeply", text)]
         return arguments, []  # the schema itself is too deep for anybody to check with
+
+
+SHORT, REMEMBERED = 250, 8192
+"""So many calls are remembered, of arguments of so many characters at most."""
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_checked)
 
 
 def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool = True) -> list[Violation]:
@@ -60,11 +85,15 @@ def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool =
 
     Raises ValueError if the schema is none, or refers to a part that it doesn't have.
     """
+    return _violations_of(arguments, tool.compiled, tool.name, suggest)
+
+
+def _violations_of(arguments: Mapping[str, Any], compiled: Compiled, name: str, suggest: bool) -> list[Violation]:
     try:
-        found = (violation for error in tool.compiled.errors(arguments) for violation in _violations(error, suggest))
+        found = (part for misfit in compiled.misfits(arguments) for part in _violations(misfit, suggest))
         return list(islice(_each_once(found), MAX_VIOLATIONS))
     except Unresolvable as error:
-        raise ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
+        raise ValueError(f"tool {name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
 
 
 def _each_once(violations: Iterable[Violation]) -> Iterator[Violation]:
@@ -87,97 +116,84 @@ def nearest(came: Any, allowed: Iterable[Any]) -> str | None:
     return words[close[0]] if close else None
 
 
-def _unknown(call: ToolCall, names: tuple[str, ...], catalogue: Collection[str], suggest: bool) -> Violation:
-    if not call.name:
-        return _malformed("a JSON object with a name and arguments", call.arguments)
-    code = ErrorCode.UNAVAILABLE_TOOL if call.name in catalogue else ErrorCode.NONEXISTENT_TOOL
+def _unknown(name: str, text: str, offered: Iterable[str], catalogue: Collection[str], suggest: bool) -> Violation:
+    if not name:
+        return _malformed("a JSON object with a name and arguments", text)
+    names = tuple(offered)
     return Violation(
-        code=code,
+        code=ErrorCode.UNAVAILABLE_TOOL if name in catalogue else ErrorCode.NONEXISTENT_TOOL,
         path="name",
         expected="an available tool",
-        came=call.name,
+        came=name,
         allowed=names,
-        suggestion=nearest(call.name, names) if suggest else None,
+        suggestion=nearest(name, names) if suggest else None,
     )
 
 
-def _violations(error: ValidationError, suggest: bool) -> Iterator[Violation]:
-    """One validation error in our codes. A union is reported by the branch that fits best."""
-    wanted: Any = error.validator_value
-    if error.validator in ("anyOf", "oneOf") and error.context:
-        for part in _nearest_branch(error.context):
+def _violations(misfit: Misfit, suggest: bool) -> Iterator[Violation]:
+    """One misfit in our codes. A union is reported by the branch that fits best."""
+    keyword, wanted, came, path = misfit.keyword, misfit.wanted, misfit.value, misfit.path
+    if keyword in ("anyOf", "oneOf") and misfit.branches:
+        for part in _nearest_branch(misfit):
             yield from _violations(part, suggest)
-    elif error.validator == "required":
-        yield from _missing(error)
-    elif error.validator == "additionalProperties":
-        yield from _unexpected(error, suggest)
-    elif error.validator == "dependentRequired":
-        yield from _dependent(error)
-    elif error.validator is None:  # the schema `false`, which allows nothing at this place
-        expected, came = "no such argument", error.instance
-        yield Violation(code=ErrorCode.UNEXPECTED_ARGUMENT, path=error.json_path, expected=expected, came=came)
-    elif error.validator == "type":
-        yield Violation(code=ErrorCode.WRONG_TYPE, path=error.json_path, expected=_types(wanted), came=error.instance)
-    elif error.validator in ("enum", "const"):
-        allowed = tuple(wanted) if error.validator == "enum" else (wanted,)
+    elif keyword == "required":
+        yield _missing(misfit)
+    elif keyword == "additionalProperties":
+        yield from _unexpected(misfit, suggest)
+    elif keyword == "dependentRequired":
+        yield _dependent(misfit)
+    elif keyword is None:  # the schema `false`, which allows nothing at this place
+        yield Violation(code=ErrorCode.UNEXPECTED_ARGUMENT, path=path, expected="no such argument", came=came)
+    elif keyword == "type":
+        yield Violation(code=ErrorCode.WRONG_TYPE, path=path, expected=_types(wanted), came=came)
+    elif keyword in ("enum", "const"):
+        allowed = tuple(wanted) if keyword == "enum" else (wanted,)
         yield Violation(
             code=ErrorCode.INVALID_VALUE,
-            path=error.json_path,
+            path=path,
             expected="an allowed value",
-            came=error.instance,
+            came=came,
             allowed=allowed,
-            suggestion=nearest(error.instance, allowed) if suggest else None,
+            suggestion=nearest(came, allowed) if suggest else None,
         )
     else:
-        expected = f"{error.validator} {json.dumps(wanted)}"
-        yield Violation(code=ErrorCode.INVALID_VALUE, path=error.json_path, expected=expected, came=error.instance)
+        yield Violation(code=ErrorCode.INVALID_VALUE, path=path, expected=f"{keyword} {json.dumps(wanted)}", came=came)
 
 
-def _nearest_branch(errors: Iterable[ValidationError]) -> list[ValidationError]:
-    """The errors of the branch of a union that was meant: one whose own type fits, with the fewest errors."""
-    branches: dict[Any, list[ValidationError]] = {}
-    for error in errors:
-        branches.setdefault(error.relative_schema_path[0], []).append(error)
-    return min(branches.values(), key=lambda branch: (any(map(_misses_type, branch)), len(branch)))
+def _nearest_branch(union: Misfit) -> Sequence[Misfit]:
+    """The misfits of the branch of a union that was meant: one whose own type fits, with the fewest of them."""
+
+    def distance(branch: Sequence[Misfit]) -> tuple[bool, int]:
+        return any(part.keyword == "type" and part.path == union.path for part in branch), len(branch)
+
+    return min(union.branches, key=distance)
 
 
-def _misses_type(error: ValidationError) -> bool:
-    return error.validator == "type" and not error.relative_path
-
-
-def _missing(error: ValidationError) -> Iterator[Violation]:
-    """jsonschema reports each missing name apart, quoted at the start of its message."""
-    required: Any = error.validator_value
-    schema: Any = error.schema
-    name = next(name for name in required if error.message.startswith(f"{name!r} "))
-    part = schema.get("properties", {}).get(name)
+def _missing(misfit: Misfit) -> Violation:
+    part = misfit.schema.get("properties", {}).get(misfit.name)
     expected = _types(part["type"]) if isinstance(part, dict) and "type" in part else "a value"
-    path = f"{error.json_path}.{name}"
-    yield Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=tuple(required))
+    path, allowed = f"{misfit.path}.{misfit.name}", tuple(misfit.wanted)
+    return Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=allowed)
 
 
-def _dependent(error: ValidationError) -> Iterator[Violation]:
-    """A name that another one asks for; jsonschema quotes it at the start of its message."""
-    wanted: Any = error.validator_value
-    names = {name: given for given, others in wanted.items() for name in others}
-    name = next(name for name in names if error.message.startswith(f"{name!r} "))
-    path, expected = f"{error.json_path}.{name}", f"a value, since {names[name]} is given"
-    yield Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=(name,))
+def _dependent(misfit: Misfit) -> Violation:
+    """A name that another one asks for."""
+    given = {name: given for given, names in misfit.wanted.items() for name in names}[misfit.name]
+    path, expected = f"{misfit.path}.{misfit.name}", f"a value, since {given} is given"
+    return Violation(code=ErrorCode.MISSING_ARGUMENT, path=path, expected=expected, came=None, allowed=(misfit.name,))
 
 
-def _unexpected(error: ValidationError, suggest: bool) -> Iterator[Violation]:
-    schema: Any = error.schema
-    instance: Any = error.instance
-    allowed = tuple(schema.get("properties", ()))
-    for name in extra_names(instance, schema):
-        others = [other for other in allowed if other not in instance] if suggest else ()
+def _unexpected(misfit: Misfit, suggest: bool) -> Iterator[Violation]:
+    allowed = tuple(misfit.schema.get("properties", ()))
+    for name in extra_names(misfit.value, misfit.schema):
+        others = [other for other in allowed if other not in misfit.value] if suggest else ()
         yield Violation(
             code=ErrorCode.UNEXPECTED_ARGUMENT,
-            path=f"{error.json_path}.{name}",
+            path=f"{misfit.path}.{name}",
             expected="no such argument",
-            came=instance[name],
+            came=misfit.value[name],
             allowed=allowed,
-            suggestion=nearest(name, others),
+            suggestion=nearest(name, others) if suggest else None,
         )
 
 

@@ -9,7 +9,6 @@ means what it says. One that is put together from several parts (`allOf`, `if`, 
 closed only where all names are in one place. Left out: the drafts' own words (`tools.drafts`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from tools.drafts import ALONE, IN_LISTS, IN_MAPS, Schema, parts_of, resolved
@@ -28,7 +27,7 @@ def closed(parameters: Schema) -> Schema:
 
 
 def _closed(schema: Any, root: Schema, parts: set[int], *, top: bool = False) -> Any:
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return schema
     changed: Schema = {}
     for keyword, value in schema.items():
@@ -36,7 +35,7 @@ def _closed(schema: Any, root: Schema, parts: set[int], *, top: bool = False) ->
             changed[keyword] = [_closed(part, root, parts) for part in _classes(value, root)]
         elif keyword in IN_LISTS and isinstance(value, list):
             changed[keyword] = [_closed(part, root, parts) for part in value]
-        elif keyword in IN_MAPS and isinstance(value, Mapping):
+        elif keyword in IN_MAPS and isinstance(value, dict):
             changed[keyword] = {name: _closed(part, root, parts) for name, part in value.items()}
         else:
             changed[keyword] = _closed(value, root, parts) if keyword in ALONE else value
@@ -45,30 +44,30 @@ def _closed(schema: Any, root: Schema, parts: set[int], *, top: bool = False) ->
     return changed
 
 
-def _lists_its_names(schema: Mapping[str, Any], root: Schema, top: bool) -> bool:
+def _lists_its_names(schema: Schema, root: Schema, top: bool) -> bool:
     properties = schema.get("properties")
-    if not isinstance(properties, Mapping) or not (properties or top) or not _OPEN.isdisjoint(schema):
+    if not isinstance(properties, dict) or not (properties or top) or not _OPEN.isdisjoint(schema):
         return False
     return "$ref" not in schema and all(_names(part) <= properties.keys() for part in _own_parts(schema, root))
 
 
-def _own_parts(schema: Mapping[str, Any], root: Schema) -> list[Any]:
+def _own_parts(schema: Schema, root: Schema) -> list[Any]:
     """The schemas that speak of the same object beside a schema's own properties."""
     found: list[Any] = []
     for keyword in (*_ALTERNATIVES, "allOf"):
         found += schema.get(keyword) or []
     found += [schema[keyword] for keyword in ("if", "then", "else", "not") if keyword in schema]
     found += (schema.get("dependentSchemas") or {}).values()
-    return [resolved(part["$ref"], root) if isinstance(part, Mapping) and "$ref" in part else part for part in found]
+    return [resolved(part["$ref"], root) if isinstance(part, dict) and "$ref" in part else part for part in found]
 
 
 def _names(schema: Any) -> set[str]:
-    return set(schema.get("properties") or ()) if isinstance(schema, Mapping) else set()
+    return set(schema.get("properties") or ()) if isinstance(schema, dict) else set()
 
 
 def _mark_parts(schema: Any, root: Schema, parts: set[int]) -> None:
     """Gather the ids of the schemas that are only a part of an object: they may not refuse what the others know."""
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return
     composed = bool(schema.get("properties")) or any(keyword in schema for keyword in _PARTS[1:])
     if composed or len(schema.get("allOf") or ()) > 1:
@@ -85,15 +84,15 @@ def _classes(branches: Any, root: Schema) -> Any:
 
 
 def _is_class(schema: Any, root: Schema) -> bool:
-    if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+    if isinstance(schema, dict) and isinstance(schema.get("$ref"), str):
         schema = resolved(schema["$ref"], root)
-    return isinstance(schema, Mapping) and bool(schema.get("properties"))
+    return isinstance(schema, dict) and bool(schema.get("properties"))
 
 
 _SAYS_NOTHING = frozenset({"type", "title", "description", "additionalProperties", "properties", "default", "examples"})
 
 
 def _is_bare_object(schema: Any) -> bool:
-    if not isinstance(schema, Mapping) or schema.get("type") != "object" or schema.get("properties"):
+    if not isinstance(schema, dict) or schema.get("type") != "object" or schema.get("properties"):
         return False
     return schema.keys() <= _SAYS_NOTHING and schema.get("additionalProperties", True) in (True, {})

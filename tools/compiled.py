@@ -17,10 +17,11 @@ from typing import Any
 
 import jsonschema_rs
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import SchemaError
 from referencing import Registry
 
 from tools.keywords import FORMATS, MAX_REFERENCES, Validator, bounded_errors, format_checker
+from tools.misfits import Misfit, is_plain, misfits
 from tools.patterns import reads_alike
 
 
@@ -30,12 +31,13 @@ class Compiled:
     With `formats` also those of `tools.keywords.FORMATS` are asserted; JSON Schema itself takes them as a remark.
     """
 
-    __slots__ = ("accepts", "formats", "parameters", "pickled", "validator")
+    __slots__ = ("accepts", "formats", "parameters", "pickled", "plain", "validator")
 
     def __init__(self, parameters: Mapping[str, Any], *, formats: bool = False) -> None:
         self.parameters = parameters
         self.formats = formats
         self.accepts: Callable[[Any], bool] | None = None
+        self.plain: bool | None = None
         self.validator: Any = None
         self.pickled = b""
 
@@ -52,7 +54,7 @@ class Compiled:
     def is_valid(self, value: Any) -> bool:
         """Whether JSON is certainly valid; False may also mean that jsonschema has to be asked."""
         try:
-            return self._accepting()(value)
+            return (self.accepts or self._accepting())(value)
         except ValueError:  # a lone surrogate has no place in Rust's strings
             return False
 
@@ -61,13 +63,17 @@ class Compiled:
             self.accepts = _acceptor(self.parameters, self.formats)
         return self.accepts
 
-    def errors(self, value: Any) -> Iterator[ValidationError]:
-        """jsonschema's errors. Raises ValueError if the schema is none."""
+    def misfits(self, value: Any) -> Iterator[Misfit]:
+        """What jsonschema says is wrong. Raises ValueError if the schema is none."""
+        trusted = self._accepting() is not _accept_nothing
+        if self.plain is None:
+            self.plain = trusted and is_plain(self.parameters)
+        if self.plain:
+            return misfits(self.parameters, value, _LEAF[self.formats])
         if self.validator is None:
             # What jsonschema-rs is trusted with, it has found to be a schema: that takes jsonschema milliseconds.
-            checked = self._accepting() is not _accept_nothing
-            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, checked)
-        return bounded_errors(self.validator, value)
+            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, trusted)
+        return map(Misfit.of, bounded_errors(self.validator, value))
 
 
 def _acceptor(parameters: Mapping[str, Any], formats: bool) -> Callable[[Any], bool]:
@@ -148,6 +154,9 @@ def _local(reference: str, root: Mapping[str, Any]) -> Any:
     if match is None or match[2] not in root.get(match[1], {}):
         raise ValueError(f"{reference!r} is not among the schema's $defs")
     return root[match[1]][match[2]]
+
+
+_LEAF = {True: Validator({}, format_checker=format_checker()), False: Validator({})}
 
 
 @lru_cache(maxsize=4096)

@@ -67,12 +67,12 @@ def _properties(validator: Any, properties: Any, instance: Any, _: Any) -> Itera
             yield from validator.descend(instance[name], part, path=name, schema_path=name)
 
 
-_REMARKS = frozenset({"type", "title", "description", "default", "examples"})
+REMARKS = frozenset({"type", "title", "description", "default", "examples"})
 
 
 def _is_of_plain_type(validator: Any, part: Any, value: Any) -> bool:
     """Whether a value is of the type that a schema asks for, and the schema asks for nothing else."""
-    if not (isinstance(part, dict) and part.keys() <= _REMARKS and isinstance(part.get("type"), str)):
+    if not (isinstance(part, dict) and part.keys() <= REMARKS and isinstance(part.get("type"), str)):
         return False
     return bool(validator.is_type(value, part["type"]))
 

@@ -10,15 +10,15 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tools.closing import closed
 from tools.compiled import Compiled
 from tools.drafts import mended
 from tools.schema import Tool
 
+Read = TypeVar("Read")
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
-REMEMBERED = 512
 
 
 class LoggedTools(Mapping[str, Tool]):
@@ -57,21 +57,7 @@ class LoggedTools(Mapping[str, Tool]):
         return len(self.functions)
 
     def _read(self, name: str) -> Tool:
-        function = self.functions[name]
-        key = next((key for key in ("inputSchema", "input_schema") if key in function), "parameters")
-        parameters = function.get(key) or NO_PARAMETERS
-        if not isinstance(parameters, Mapping):
-            raise ValueError(f"tool {name!r}: expected a JSON Schema as {key!r}, got {parameters!r:.80}")
-        try:
-            compiled = _compiled(json.dumps(parameters, default=dict))
-        except RecursionError:  # it nests deeper than anybody could check
-            compiled = _compiled("{}")
-        tool = self.tools[name] = Tool(
-            name=name,
-            description=str(function.get("description") or ""),
-            parameters=compiled.parameters,
-            compiled=compiled,
-        )
+        tool = self.tools[name] = _tool(name, self.functions[name])
         return tool
 
 
@@ -88,17 +74,46 @@ def _compiled(parameters: str) -> Compiled:
     return Compiled(closed(mended(json.loads(parameters))), formats=True)
 
 
-_READ: OrderedDict[int, tuple[Sequence[Mapping[str, Any]], LoggedTools]] = OrderedDict()
+class _Remembered(Generic[Read]):
+    """What was read of the latest objects, by their identity: so these must not be changed in place."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.known: OrderedDict[int, tuple[object, Read]] = OrderedDict()
+
+    def get(self, of: object) -> Read | None:
+        known = self.known.get(id(of))
+        return known[1] if known is not None and known[0] is of else None
+
+    def add(self, of: object, read: Read) -> Read:
+        self.known[id(of)] = of, read
+        if len(self.known) > self.size:
+            self.known.popitem(last=False)
+        return read
+
+
+_LISTS = _Remembered[LoggedTools](512)
+_TOOLS = _Remembered[Tool](4096)
 
 
 def logged_tools(specs: Sequence[Mapping[str, Any]]) -> LoggedTools:
-    """The tools of a trajectory. Trajectories that share their list (as a file's reader makes them do) share these;
-    so the list must not be changed in place."""
-    known = _READ.get(id(specs))
-    if known is not None and known[0] is specs:
-        return known[1]
-    tools = LoggedTools(specs)
-    _READ[id(specs)] = specs, tools
-    if len(_READ) > REMEMBERED:
-        _READ.popitem(last=False)
-    return tools
+    """The tools of a trajectory. Trajectories that share their list, or tools (as a file's reader makes them do),
+    share what was read of them; so neither must be changed in place."""
+    return _LISTS.get(specs) or _LISTS.add(specs, LoggedTools(specs))
+
+
+def _tool(name: str, function: Mapping[str, Any]) -> Tool:
+    return _TOOLS.get(function) or _TOOLS.add(function, _read(name, function))
+
+
+def _read(name: str, function: Mapping[str, Any]) -> Tool:
+    key = next((key for key in ("inputSchema", "input_schema") if key in function), "parameters")
+    parameters = function.get(key) or NO_PARAMETERS
+    if not isinstance(parameters, Mapping):
+        raise ValueError(f"tool {name!r}: expected a JSON Schema as {key!r}, got {parameters!r:.80}")
+    try:
+        compiled = _compiled(json.dumps(parameters, default=dict))
+    except RecursionError:  # it nests deeper than anybody could check
+        compiled = _compiled("{}")
+    description = str(function.get("description") or "")
+    return Tool(name=name, description=description, parameters=compiled.parameters, compiled=compiled)

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from critics.formats.anthropic_blocks import ANTHROPIC
 from critics.formats.bfcl_results import BFCL
 from critics.formats.form import Form, Refused
 from critics.formats.openai_chat import HINTSIGHT, OPENAI
-from critics.formats.records import Broken, Record, records
+from critics.formats.records import Broken, Line, Record, records
 from critics.formats.tau2_results import TAU2
 from critics.formats.verifiers_traces import VERIFIERS
 from envs import Trajectory
+from envs.archive import BUFFER
 from tools.command import InputError, did_you_mean
 
 __all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "reason_of"]
@@ -30,8 +31,7 @@ FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, VERIF
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where in which file something stands."""
 
     file: str
@@ -68,30 +68,42 @@ def read_logs(
     lists = frozenset[str]().union(*(known.lists for known in FORMS.values()))
     with _opened(path) as stream:
         for record in records(stream, lists):
-            place = Place(file=str(path), line=record.line)
-            if isinstance(record, Broken):
-                yield Unreadable(place=place, reason=record.reason, cut_off=record.cut_off)
+            place = Place(str(path), record.line)
+            quick = form.quickly(record) if form is not None and isinstance(record, Line) else None
+            if form is not None and quick is not None:
+                yield from _trajectories(form, place, quick, tools)
                 continue
-            form = form or _form_of(record)
+            part = record.read() if isinstance(record, Line) else record
+            if isinstance(part, Broken):
+                yield Unreadable(place=place, reason=part.reason, cut_off=part.cut_off)
+                continue
+            form = form or _form_of(part)
             if form is None:
-                yield Unreadable(place=place, reason=_unknown(record.value))
-                continue
-            try:
-                for part in form.read(record):
-                    if isinstance(part, Refused):
-                        yield Unreadable(place=place, reason=part.reason)
-                    else:
-                        ours = {**part, "tools": tools} if tools and not part.get("tools") else part
-                        yield place, Trajectory.from_json(ours)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                yield Unreadable(place=place, reason=f"no {form.title}: {reason_of(error)}")
+                yield Unreadable(place=place, reason=_unknown(part.value))
+            else:
+                yield from _trajectories(form, place, part, tools)
+
+
+def _trajectories(
+    form: Form, place: Place, record: Record | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Place, Trajectory] | Unreadable]:
+    """The trajectories of a record, or of one that its form has read quickly."""
+    try:
+        for part in form.read(record) if isinstance(record, Record) else (record,):
+            if isinstance(part, Refused):
+                yield Unreadable(place=place, reason=part.reason)
+            else:
+                ours = {**part, "tools": tools} if tools and not part.get("tools") else part
+                yield place, Trajectory.from_json(ours)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        yield Unreadable(place=place, reason=f"no {form.title}: {reason_of(error)}")
 
 
 def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:
     if str(path) == STDIN:
         return nullcontext(sys.stdin.buffer)
     try:
-        return path.open("rb")
+        return path.open("rb", buffering=BUFFER)
     except OSError as error:
         raise InputError(f"{path} is no file that can be read ({error.strerror}): give the path of a log") from error
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any
 
-from critics.formats.records import Record
+from critics.formats.records import Line, Record
 from envs import Message
 from tools import ToolCall
 
@@ -29,13 +29,15 @@ Raises ValueError, TypeError, KeyError or AttributeError for a record that is no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A form of logs. `lists` are the members of a document whose items are its records."""
+    """A form of logs. `lists` are the members of a document whose items are its records. `quickly` reads a line of
+    JSONL that has nothing odd about it in one go, and gives None for any other."""
 
     name: str
     title: str
     looks_like: Callable[[Record], bool]
     read: Reader
     lists: frozenset[str] = frozenset()
+    quickly: Callable[[Line], Mapping[str, Any] | None] = lambda line: None
 
 
 def schema(name: str, description: Any, parameters: Any) -> dict[str, Any]:

@@ -6,10 +6,12 @@ The id may miss: the line's number stands for it. Arguments are a text or an obj
 """
 
 from collections.abc import Iterator, Mapping
+from operator import methodcaller
 from typing import Any
 
 from critics.formats.form import Form
-from critics.formats.records import Record
+from critics.formats.records import Line, Record
+from envs.archive import plain_record
 
 BLOCKS = frozenset({"tool_use", "tool_result"})
 """Parts of a content that only Anthropic's form has."""
@@ -34,9 +36,21 @@ def read(record: Record) -> Iterator[Mapping[str, Any]]:
     yield value if "id" in value else {"id": str(record.line), **value}
 
 
+def quickly(line: Line) -> Mapping[str, Any] | None:
+    value = plain_record(line.text)
+    if value is None or list in map(type, map(_CONTENT, value["messages"])):
+        return None
+    return value if "id" in value else {"id": str(line.line), **value}
+
+
+_CONTENT = methodcaller("get", "content")
+
+
 def _kind(part: Any) -> str:
     return str(part.get("type")) if isinstance(part, Mapping) else ""
 
 
-OPENAI = Form(name="openai", title="OpenAI chat messages", looks_like=looks_like_chat, read=read)
-HINTSIGHT = Form(name="hintsight", title="hintsight's trajectories", looks_like=looks_like_ours, read=read)
+OPENAI = Form(name="openai", title="OpenAI chat messages", looks_like=looks_like_chat, read=read, quickly=quickly)
+HINTSIGHT = Form(
+    name="hintsight", title="hintsight's trajectories", looks_like=looks_like_ours, read=read, quickly=quickly
+)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from envs.archive import decoded
 
@@ -37,7 +37,22 @@ class Broken:
     cut_off: bool = False
 
 
-def records(stream: IO[bytes], lists: Collection[str] = ()) -> Iterator[Record | Broken]:
+class Line(NamedTuple):
+    """A line of JSONL, as it is written."""
+
+    line: int
+    text: bytes
+
+    def read(self) -> Record | Broken:
+        try:
+            return Record(line=self.line, value=decoded(self.text))
+        except (ValueError, RecursionError) as error:
+            cut_off = self.text.lstrip().startswith(b"{") and not self.text.endswith(b"\n")
+            said = f"{'cut off, ' if cut_off else ''}no JSON: {why(error)}"
+            return Broken(line=self.line, reason=said, cut_off=cut_off)
+
+
+def records(stream: IO[bytes], lists: Collection[str] = ()) -> Iterator[Line | Record | Broken]:
     """The records of a file. `lists` are the members of a document whose items are records of their own."""
     lines = enumerate(stream, 1)
     number, first = next(((number, line) for number, line in lines if line.strip()), (1, b""))
@@ -53,7 +68,7 @@ def records(stream: IO[bytes], lists: Collection[str] = ()) -> Iterator[Record |
         if head[-1][1].lstrip().startswith((b'"', b"}")):  # a member of the object; in JSONL it would be a brace
             yield from _document(number, b"".join(line for _, line in head) + stream.read(), lists)
             return
-    yield from _lines(chain(head, lines))
+    yield from (Line(place, line) for place, line in chain(head, lines) if line and not line.isspace())
 
 
 def _goes_on(line: bytes) -> bool:
@@ -65,18 +80,6 @@ def _goes_on(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return False
-
-
-def _lines(lines: Iterator[tuple[int, bytes]]) -> Iterator[Record | Broken]:
-    for number, line in lines:
-        if not line.strip():
-            continue
-        try:
-            yield Record(line=number, value=decoded(line))
-        except (ValueError, RecursionError) as error:
-            cut_off = line.lstrip().startswith(b"{") and not line.endswith(b"\n")
-            said = f"{'cut off, ' if cut_off else ''}no JSON: {why(error)}"
-            yield Broken(line=number, reason=said, cut_off=cut_off)
 
 
 def why(error: Exception) -> str:

@@ -15,8 +15,9 @@ from critics.hints import judged_hint
 from critics.judge.codes import AT_CALL, JUDGE_CODES
 from critics.judge.window import Window, as_written
 from critics.reading import Reading
-from critics.spans import CallPlace, Span, json_path, places, scan
+from critics.spans import CallPlace, Span, places, scan
 from tools import INVALID_CALL_CODES, ErrorCode
+from tools.misfits import json_path
 
 
 class Entry(BaseModel):

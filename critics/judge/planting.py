@@ -13,13 +13,14 @@ from typing import Any
 from critics.finding import content_of
 from critics.judge.answer import place_of
 from critics.reading import Reading
-from critics.spans import Span, json_path
+from critics.spans import Span
 from envs import Message, Trajectory, calls_of
 from envs.policies.base import Context, Reply
 from envs.policies.guess import guess
 from envs.policies.mistakes import MISTAKES, mistaken
 from envs.rollout import rollout
 from tools import READ, ErrorCode, ToolCall, Toolset, Violation
+from tools.misfits import json_path
 
 READ_CODES = (
     ErrorCode.WRONG_TOOL,

@@ -22,13 +22,11 @@ def _invalid_call(code: ErrorCode) -> Rule:
     """The rule for one code of an invalid call."""
 
     def find(reading: Reading) -> Iterator[Finding]:
-        for attempt in reading.suspects:
-            for violation in attempt.violations:
-                if violation.code is code:
-                    yield _shown_by_schema(reading, attempt, violation)
-            wording = attempt.wording
-            if wording is not None and wording.code is code:
-                yield _said_by_environment(reading, attempt, wording)
+        for attempt, violation in reading.violations.get(code, ()):
+            yield _shown_by_schema(reading, attempt, violation)
+        for attempt in reading.worded.get(code, ()):
+            if attempt.wording is not None:
+                yield _said_by_environment(reading, attempt, attempt.wording)
 
     return find
 
@@ -64,7 +62,7 @@ _HINTS = {
 
 for _code in ErrorCode:
     if _code in INVALID_CALL_CODES and _code is not ErrorCode.MALFORMED_CALL:
-        rule(_code)(_invalid_call(_code))
+        rule(_code, of_suspects=True)(_invalid_call(_code))
 
 
 @rule(ErrorCode.MALFORMED_CALL)

@@ -8,8 +8,8 @@ from critics.attempt import Attempt
 from critics.finding import WARNING, Finding, content_of
 from critics.reading import Reading
 from critics.rules.registry import rule
-from critics.spans import json_path
 from tools import ErrorCode, Violation
+from tools.misfits import Steps, path_of
 
 
 @rule(ErrorCode.UNGROUNDED_VALUE)
@@ -21,14 +21,16 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        text = attempt.call.arguments
-        for path, value in _ids(attempt.arguments) if "_id" in text or "\\" in text else ():
+        text = attempt.text
+        for place, value in _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ():
             said = said or _Said(reading)
-            if not said.before(attempt, str(value)) and not _is_default(reading, attempt, path, value):
-                expected = "a value that the request or a result says"
-                code = ErrorCode.UNGROUNDED_VALUE
-                violation = Violation(code=code, path=path, expected=expected, came=value)
-                yield reading.at_violation(attempt, violation, WARNING)
+            if not said.before(attempt, str(value)):
+                path = path_of(place)
+                if not _is_default(reading, attempt, path, value):
+                    expected = "a value that the request or a result says"
+                    code = ErrorCode.UNGROUNDED_VALUE
+                    violation = Violation(code=code, path=path, expected=expected, came=value)
+                    yield reading.at_violation(attempt, violation, WARNING)
 
 
 class _Said:
@@ -37,7 +39,6 @@ class _Said:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
-        self.texts: list[str] = []
         self.plainly: set[str] = set()  # what was found in a text once is in all later ones' past
         self.words: set[str] = set()
         self.upto = 0
@@ -47,7 +48,7 @@ class _Said:
         index = attempt.message_index
         if value in self.plainly:
             return True
-        for place in range(index):
+        for place in range(index - 1, -1, -1):  # it is often the last result that said it
             if _stands_in(self._text(place), value):
                 self.plainly.add(value)
                 return True
@@ -55,16 +56,16 @@ class _Said:
             self.words.update(_words(self._text(place), loosely=True))
             for earlier in self.reading.calling.get(place, ()):
                 if earlier.succeeded:
-                    self.words.update(_words(earlier.call.arguments, loosely=True))
+                    self.words.update(_words(earlier.text, loosely=True))
         self.upto = max(self.upto, index)
         return self.words.issuperset(_words(value))
 
     def _text(self, place: int) -> str:
-        while len(self.texts) <= place:
-            message = self.reading.trajectory.messages[len(self.texts)]
-            proves_nothing = message.get("is_error") or id(message) in self.refused
-            self.texts.append("" if proves_nothing else content_of(message))
-        return self.texts[place]
+        message = self.reading.trajectory.messages[place]
+        if id(message) in self.refused or message.get("is_error"):
+            return ""  # it proves nothing
+        content = message.get("content")
+        return content if type(content) is str else content_of(message)
 
 
 def _stands_in(text: str, value: str) -> bool:
@@ -79,17 +80,17 @@ def _stands_in(text: str, value: str) -> bool:
     return False
 
 
-def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
-    """Every string or number under a name that ends in `_id`, nested too, with its path."""
-    pending: list[tuple[str, Any]] = [("$", arguments)]
+def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[Steps, str | int]]:
+    """Every string or number under a name that ends in `_id`, nested too, with its place."""
+    pending: list[tuple[Steps, Any]] = [((), arguments)]
     while pending:
-        path, value = pending.pop()
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        place, value = pending.pop()
+        for key, part in value.items() if type(value) is dict else enumerate(value):
             kind = type(part)
             if kind is dict or kind is list:
-                pending.append((json_path(path, key), part))
+                pending.append(((place, key), part))
             elif (kind is str or kind is int) and type(key) is str and key.endswith("_id"):
-                yield json_path(path, key), part
+                yield (place, key), part
 
 
 def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
@@ -102,7 +103,7 @@ def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
 
 def _is_default(reading: Reading, attempt: Attempt, path: str, value: str | int) -> bool:
     """Whether the tool's own schema says the value."""
-    tool = reading.offered.get(attempt.call.name)
+    tool = reading.offered.get(attempt.name)
     properties = tool.parameters.get("properties") if tool else None
     part = properties.get(path.removeprefix("$.")) if isinstance(properties, Mapping) else None
     if not isinstance(part, Mapping):

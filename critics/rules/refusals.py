@@ -10,7 +10,7 @@ from critics.rules.registry import rule
 from tools import ErrorCode, Violation
 
 
-@rule(ErrorCode.DOMAIN_REJECTION)
+@rule(ErrorCode.DOMAIN_REJECTION, of_suspects=True)
 def domain_rejection(reading: Reading) -> Iterator[Finding]:
     """A call that the world refuses: it says so, or it answers a call with an error that the schema can't explain.
 
@@ -38,28 +38,30 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
     A log doesn't say which tools write, so any other call that succeeded may have changed something, and so may the
     user who speaks again.
     """
+    attempts = reading.attempts
+    if len({attempt.name for attempt in attempts}) == len(attempts):
+        return
     latest: Attempt | None = None
     users = reading.users
     spoke = 0  # how many of the user's messages are behind us
-    for index, attempts in reading.calling.items():
-        while spoke < len(users) and users[spoke] < index:
+    for attempt in attempts:
+        while spoke < len(users) and users[spoke] < attempt.message_index:
             spoke, latest = spoke + 1, None
-        for attempt in attempts:
-            if latest is not None and asks_the_same(attempt, latest):
-                explanation = f"{attempt.call.name} was called with these arguments in message {latest.message_index}"
-                yield reading.at_call(attempt, ErrorCode.REPEATED_CALL, explanation)
-            if attempt.succeeded:
-                latest = attempt
+        if latest is not None and attempt.name == latest.name and asks_the_same(attempt, latest):
+            explanation = f"{attempt.name} was called with these arguments in message {latest.message_index}"
+            yield reading.at_call(attempt, ErrorCode.REPEATED_CALL, explanation)
+        if attempt.succeeded:
+            latest = attempt
 
 
-@rule(ErrorCode.UNCORRECTED_RETRY)
+@rule(ErrorCode.UNCORRECTED_RETRY, of_suspects=True)
 def uncorrected_retry(reading: Reading) -> Iterator[Finding]:
     """A call that failed in the turn before, made again as it was."""
     failed: list[Attempt] = []
     suspicious = {attempt.message_index for attempt in reading.suspects}
-    for index, attempts in reading.calling.items() if suspicious else ():
+    for index, attempts in reading.calling.items():
         for attempt in attempts:
             if failed and any(asks_the_same(attempt, earlier) for earlier in failed):
-                explanation = f"{attempt.call.name or 'the call'} failed one turn before, and is made again as it was"
+                explanation = f"{attempt.name or 'the call'} failed one turn before, and is made again as it was"
                 yield reading.at_call(attempt, ErrorCode.UNCORRECTED_RETRY, explanation)
         failed = [attempt for attempt in attempts if attempt.failed] if index in suspicious else []

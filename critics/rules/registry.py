@@ -13,13 +13,20 @@ RULES: dict[ErrorCode, Rule] = {}
 """The rule of each code. Add one with `@rule(code)`."""
 
 
-def rule(code: ErrorCode) -> Callable[[Rule], Rule]:
-    """Register a function as the rule of a code. Raises ValueError if the code has one."""
+_OF_SUSPECTS: set[ErrorCode] = set()
+
+
+def rule(code: ErrorCode, *, of_suspects: bool = False) -> Callable[[Rule], Rule]:
+    """Register a function as the rule of a code. One that is `of_suspects` finds nothing where the reading has none,
+    and isn't asked then. Raises ValueError if the code has a rule.
+    """
 
     def register(function: Rule) -> Rule:
         if code in RULES:
             raise ValueError(f"{code} has a rule already: change that one, or take it out of RULES first")
         RULES[code] = function
+        if of_suspects:
+            _OF_SUSPECTS.add(code)
         return function
 
     return register
@@ -34,7 +41,8 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
     reading = read(trajectory)
     if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
-    findings = [finding for find in RULES.values() for finding in find(reading)]
+    rules = [find for code, find in RULES.items() if reading.suspects or code not in _OF_SUSPECTS]
+    findings = [finding for find in rules for finding in find(reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
 
 
