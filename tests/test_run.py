@@ -1,6 +1,7 @@
 """A run folder, from the command line: what it holds, that it can be read back and resumed, and what is refused."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,15 @@ def test_a_run_that_was_cut_off_ends_at_the_same_numbers(
 
 def test_a_finished_run_is_not_done_again(run: Path) -> None:
     assert figures(Run(small(run, resume=True)).go()) == figures(json.loads((run / "summary.json").read_text()))
+
+
+def test_a_run_goes_on_although_an_option_has_come_since(run: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(run, older)
+    manifest = json.loads((older / "manifest.json").read_text())
+    del manifest["config"]["update"]["method"]
+    (older / "manifest.json").write_text(json.dumps(manifest))
+    assert figures(Run(small(older, resume=True)).go()) == figures(json.loads((run / "summary.json").read_text()))
 
 
 def test_only_the_same_config_is_resumed(run: Path, tmp_path: Path) -> None:

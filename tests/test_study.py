@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,7 @@ from eval.study.carry import carry_out
 from eval.study.figures import fallen, read_study
 from eval.study.means import mean_of
 from eval.study.plan import PRESETS, Preset, places
+from eval.study.show import write
 from tools.command import InputError
 
 TOLD = next(arm for arm in METHODS if arm.name == "told")
@@ -129,3 +131,27 @@ def test_means_over_seeds_have_the_interval_of_so_few() -> None:
 def test_only_some_of_a_preset() -> None:
     small: Preset = PRESETS["small"].only(settings=["hard"], arms=["told"])
     assert [str(place) for place in places(small, Path("out"))] == ["hard/told"]
+
+
+def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
+    out, _ = finished
+    write(out, read_study(out, TINY))
+    for name in ("study.html", "study.svg"):
+        main(["report", str(out), "--out", str(tmp_path / name)])
+    page, picture = ((tmp_path / name).read_text() for name in ("study.html", "study.svg"))
+    arms = json.loads((out / "study.json").read_text())["settings"]["easy"]["arms"]
+    after = arms["targeted"]["seeds"][0]["after"]["invalid_per_100"]["rate"]
+    assert f"<td>{after:.1f}</td>" in page
+    assert "at least 5 times fewer invalid calls" in page
+    assert "<script" not in page
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert "rollouts 16" in picture
+
+
+def test_what_is_no_study_has_no_page(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"schema_version": 9}')
+    with pytest.raises(InputError, match="is no study that this hintsight reads"):
+        main(["report", str(tmp_path)])
+    (tmp_path / "study.json").write_text('{"schema_version": 1, "settings": {"easy": {"arms": {}}}}')
+    with pytest.raises(InputError, match="has no finished arm 'targeted'"):
+        main(["report", str(tmp_path / "study.json")])
