@@ -5,6 +5,7 @@ page looks (`eval/templates/`), and the charts (`eval.charts`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _by_time(arms: Mapping[str, Any], drawn: Sequence[str]) -> Markup:
     for arm in reversed(drawn):
         points = []
         curve = arms[arm]["seeds"][0]["curve"]
-        for number in range(int(curve[-1]["cpu_seconds"] / step) + 1):
+        for number in range(ceil(curve[-1]["cpu_seconds"] / step) + 1):
             rate = [point for point in curve if point["cpu_seconds"] <= number * step][-1]["invalid_per_100"]["rate"]
             points.append(Point(rate, rate, rate))
         series.append(Curve(name=arm, kind=_kind(arm), points=points, band=False))
