@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 from typing import Any
 
@@ -34,7 +35,7 @@ def goals(study: Mapping[str, Any]) -> Iterator[Goal]:
         if baselines:
             yield _sooner(name, ours, baselines, times=1.0 if name == "easy" else TIMES_SOONER)
         if "placebo" in arms:
-            share = _mean(arms["placebo"]["seeds"], _effect) / _mean(ours, _effect)
+            share = _share(_mean(arms["placebo"]["seeds"], _effect), _mean(ours, _effect), none=inf)
             yield Goal(
                 setting=name,
                 says=f"placebo hints have under {PLACEBO:.0%} of the effect",
@@ -52,7 +53,7 @@ def _of_ours(name: str, ours: Seeds) -> Iterator[Goal]:
         came=f"{fewer:.1f} times after {rollouts} rollouts",
         holds=fewer >= TIMES_FEWER,
     )
-    share = _mean(ours, _held_out_effect) / _mean(ours, _effect)
+    share = _share(_mean(ours, _held_out_effect), _mean(ours, _effect), none=0.0)
     yield Goal(
         setting=name,
         says=f"at least {HELD_OUT:.0%} of the effect on tools that no hint named",
@@ -93,6 +94,11 @@ def _halved(seed: Mapping[str, Any]) -> float:
 
 def _mean(seeds: Seeds, figure: Any) -> float:
     return fmean(figure(seed) for seed in seeds)
+
+
+def _share(part: float, whole: float, *, none: float) -> float:
+    """A part of an effect; `none` where there is no effect to have a part of."""
+    return part / whole if whole > 0 else none
 
 
 def _effect(seed: Mapping[str, Any]) -> float:
