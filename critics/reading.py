@@ -3,9 +3,9 @@
 Left out: what is an error and what isn't (`critics.rules`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from critics.answers import Answer, answer_of, flagged_answer
 from critics.attempt import Attempt
@@ -18,6 +18,8 @@ from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
 from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools
+
+Part = TypeVar("Part")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,19 +106,7 @@ def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
     offered = logged_tools(_objects(trajectory.tools, "tools"))
     joined = _Joined(_objects(trajectory.messages, "messages"))
-    check = _Check(trajectory, offered)
-    judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
-    for attempt in joined.attempts:
-        attempt.answer = judge(attempt.result)
-        attempt.arguments, attempt.violations = check(attempt)
-    suspects = [attempt for attempt in joined.attempts if attempt.violations or attempt.refused]
-    violations: dict[ErrorCode, list[tuple[Attempt, Violation]]] = {}
-    worded: dict[ErrorCode, list[Attempt]] = {}
-    for attempt in suspects:
-        for violation in attempt.violations:
-            violations.setdefault(violation.code, []).append((attempt, violation))
-        if attempt.wording is not None:
-            worded.setdefault(attempt.wording.code, []).append(attempt)
+    suspects = _suspects(trajectory, offered, joined.attempts)
     return Reading(
         trajectory=trajectory,
         offered=offered,
@@ -127,10 +117,35 @@ def read(trajectory: Trajectory) -> Reading:
         calling=joined.calling,
         answers=joined.answers,
         suspects=suspects,
-        violations=violations,
-        worded=worded,
+        violations=_by_code((part.code, (suspect, part)) for suspect in suspects for part in suspect.violations),
+        worded=_by_code((part.wording.code, part) for part in suspects if part.wording is not None),
         strays=joined.strays,
     )
+
+
+def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[Attempt]) -> list[Attempt]:
+    """Check all calls and judge their answers; the calls that something is wrong with."""
+    suspects: list[Attempt] = []
+    check = _Check(trajectory, offered)
+    judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
+    for attempt in attempts:
+        attempt.answer = judge(attempt.result)
+        attempt.arguments, attempt.violations = (
+            check_logged(attempt.name, attempt.text, offered, check.catalogue) if check.plainly else check(attempt)
+        )
+        if not attempt.text and not attempt.violations and _could_not_parse(attempt):
+            expected = "arguments in JSON, as this environment reads no text at all"
+            attempt.violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
+        if attempt.violations or attempt.refused:
+            suspects.append(attempt)
+    return suspects
+
+
+def _by_code(parts: Iterable[tuple[ErrorCode, Part]]) -> dict[ErrorCode, list[Part]]:
+    found: dict[ErrorCode, list[Part]] = {}
+    for code, part in parts:
+        found.setdefault(code, []).append(part)
+    return found
 
 
 def _is_of_our_worlds(trajectory: Trajectory) -> bool:
@@ -139,7 +154,8 @@ def _is_of_our_worlds(trajectory: Trajectory) -> bool:
 
 
 class _Check:
-    """Checks calls against the tools that a trajectory offers, or has offered so far."""
+    """Checks calls against the tools that a trajectory has offered so far. Where these are always the same,
+    `check_logged` does so `plainly`."""
 
     def __init__(self, trajectory: Trajectory, offered: LoggedTools) -> None:
         self.offered = self.now = offered
@@ -148,19 +164,9 @@ class _Check:
         catalogue = trajectory.task.get("catalogue")
         self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
         self.tools_from = trajectory.tools_from
-        self.plain = self.known and not self.tools_from
+        self.plainly = self.known and not self.tools_from
 
     def __call__(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-        if self.plain:
-            checked = check_logged(attempt.name, attempt.text, self.offered, self.catalogue)
-        else:
-            checked = self._now(attempt)
-        if not attempt.text and attempt.name and not checked[1] and _could_not_parse(attempt):
-            expected = "arguments in JSON, as this environment reads no text at all"
-            return {}, [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        return checked
-
-    def _now(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
         name, text = attempt.name, attempt.text
         if not self.known:  # of such a call only the form can be checked
             return check_logged(name, text, {name: ANYTHING} if name else {})

@@ -28,7 +28,7 @@ class LoggedTools(Mapping[str, Tool]):
     """
 
     def __init__(self, specs: Sequence[Mapping[str, Any]]) -> None:
-        self.functions: Mapping[str, Any] = {_name(spec): spec.get("function", spec) for spec in specs}
+        self.functions: Mapping[str, Any] = dict(map(_named, specs))
         self.tools: dict[str, Tool] = {}
 
     def __getitem__(self, name: str) -> Tool:
@@ -61,12 +61,12 @@ class LoggedTools(Mapping[str, Tool]):
         return tool
 
 
-def _name(spec: Mapping[str, Any]) -> str:
+def _named(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     function = spec.get("function", spec)
-    name = function.get("name") if isinstance(function, Mapping) else None
+    name = function.get("name") if type(function) is dict or isinstance(function, Mapping) else None
     if not isinstance(name, str):
         raise ValueError(f"expected an OpenAI tool schema with a 'name', got {spec!r:.200}")
-    return name
+    return name, function
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from critics.attempt import Attempt
 from critics.finding import WARNING, Finding, content_of
 from critics.reading import Reading
 from critics.rules.registry import rule
+from envs import Message
 from tools import ErrorCode, Violation
 from tools.misfits import Steps, path_of
 
@@ -48,8 +49,11 @@ class _Said:
         index = attempt.message_index
         if value in self.plainly:
             return True
+        messages = self.reading.trajectory.messages
         for place in range(index - 1, -1, -1):  # it is often the last result that said it
-            if _stands_in(self._text(place), value):
+            content = messages[place].get("content")
+            text = content if type(content) is str else content_of(messages[place])
+            if value in text and _stands_in(text, value) and self._proves(messages[place]):
                 self.plainly.add(value)
                 return True
         for place in range(self.upto, index):
@@ -62,10 +66,10 @@ class _Said:
 
     def _text(self, place: int) -> str:
         message = self.reading.trajectory.messages[place]
-        if id(message) in self.refused or message.get("is_error"):
-            return ""  # it proves nothing
-        content = message.get("content")
-        return content if type(content) is str else content_of(message)
+        return content_of(message) if self._proves(message) else ""
+
+    def _proves(self, message: Message) -> bool:
+        return not (message.get("is_error") or id(message) in self.refused)
 
 
 def _stands_in(text: str, value: str) -> bool:
