@@ -136,7 +136,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(PLAIN.filter(is_plain), st.lists(VALUES | st.sampled_from([[["2024-05-01"]], {"it's": {"a": 1.0}}]), min_size=1))
 def test_a_plain_schema_is_read_as_jsonschema_reads_it(schema: Any, values: list[Any]) -> None:
     formats = format_checker()

@@ -55,7 +55,7 @@ def _name(error: ValidationError) -> str:
 def is_plain(schema: Any) -> bool:
     """Whether `misfits` reads all of a schema, if it is one."""
     if not isinstance(schema, dict):
-        return isinstance(schema, bool)
+        return schema is True  # at a `false`, jsonschema says another place
     for keyword, wanted in schema.items():
         if keyword in _UNREAD:
             return False
@@ -64,9 +64,9 @@ def is_plain(schema: Any) -> bool:
             parts = [*wanted.values()]
         elif keyword == "anyOf":
             parts = wanted
-        elif keyword in ("items", "additionalProperties"):
+        elif keyword == "items" or (keyword == "additionalProperties" and wanted is not False):
             parts = [wanted]
-        if not all(map(is_plain, parts)) or (keyword == "items" and wanted is False):
+        if not all(map(is_plain, parts)):
             return False
     return True
 
@@ -77,15 +77,12 @@ Steps = tuple[Any, ...]
 
 def misfits(schema: Any, value: Any, leaf: Any, place: Steps = ()) -> Iterator[Misfit]:
     """What in a value doesn't fit a plain schema. `leaf` is a validator that knows types and formats."""
-    if schema is False:
-        yield Misfit(None, None, value, path_of(place), schema)
-    elif schema is not True:
-        for keyword, wanted in schema.items():
-            if keyword in _STRUCTURE:
-                yield from _STRUCTURE[keyword](wanted, value, leaf, place, schema)
-            elif keyword in _LEAVES:
-                for _ in _LEAVES[keyword](leaf, wanted, value, schema):
-                    yield Misfit(keyword, wanted, value, path_of(place), schema)
+    for keyword, wanted in schema.items() if schema is not True else ():
+        if keyword in _STRUCTURE:
+            yield from _STRUCTURE[keyword](wanted, value, leaf, place, schema)
+        elif keyword in _LEAVES:
+            for _ in _LEAVES[keyword](leaf, wanted, value, schema):
+                yield Misfit(keyword, wanted, value, path_of(place), schema)
 
 
 def path_of(place: Steps) -> str:
