@@ -2,7 +2,9 @@
 
 All rules run over the file, reading included, as they do for `python -m critics FILE`. Beside it, in the same
 process, a plain loop reads each line with `json` and asks `jsonschema` validators that are compiled once per tool
-whether the arguments fit. Both are measured in CPU seconds. `peak_mb` is the process's memory after the linter's pass.
+whether the arguments fit. Of a form that it can't read so (anything but OpenAI's messages in JSONL without a fault),
+it gets what the linter's own reader makes of it: `reference_reader` says which. Both are measured in CPU seconds.
+`peak_mb` is the process's memory after the linter's pass.
 
 Left out: what a report or a findings file takes.
 """
@@ -11,7 +13,7 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -62,7 +64,7 @@ class Config:
                 f"{speed.mb:.0f} MB, {speed.trajectories} trajectories, {speed.calls} calls, "
                 f"{speed.findings} findings\n"
                 f"all rules    {speed.calls_per_cpu_s:>9,.0f} calls per CPU second\n"
-                f"jsonschema   {speed.reference_calls_per_cpu_s:>9,.0f}\n"
+                f"jsonschema   {speed.reference_calls_per_cpu_s:>9,.0f}  (read by {speed.reference_reader})\n"
                 f"ratio        {speed.ratio:>9.2f}\n"
                 f"peak memory  {speed.peak_mb:>9,.0f} MB"
             )
@@ -78,6 +80,7 @@ class Speed:
     findings: int
     calls_per_cpu_s: float
     reference_calls_per_cpu_s: float
+    reference_reader: str
     ratio: float
     peak_mb: float
 
@@ -86,7 +89,7 @@ def measured(path: Path) -> Speed:
     """Both passes over a file. Raises InputError for a file without calls."""
     (trajectories, findings), took = _timed(lambda: _lint(path))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (calls, _), reference_took = _timed(lambda: plain_loop(path))
+    reader, calls, reference_took = _reference(path)
     if not calls:
         raise InputError(f"{path} has no calls: nothing can be measured on it")
     return Speed(
@@ -96,6 +99,7 @@ def measured(path: Path) -> Speed:
         findings=findings,
         calls_per_cpu_s=round(calls / took, 1),
         reference_calls_per_cpu_s=round(calls / reference_took, 1),
+        reference_reader=reader,
         ratio=round(reference_took / took, 2),
         peak_mb=round(peak / (1e6 if sys.platform == "darwin" else 1024), 1),
     )
@@ -104,6 +108,18 @@ def measured(path: Path) -> Speed:
 def _timed(work: Callable[[], tuple[int, int]]) -> tuple[tuple[int, int], float]:
     began = process_time()
     return work(), max(process_time() - began, 1e-9)
+
+
+def _reference(path: Path) -> tuple[str, int, float]:
+    """Who read for the plain loop, the calls that it saw, and the seconds that it took."""
+    try:
+        (calls, _), took = _timed(lambda: plain_loop(_by_json(path)))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        calls = 0
+    if calls:
+        return "json", calls, took
+    (calls, _), took = _timed(lambda: plain_loop(_by_ours(path)))
+    return "ours", calls, took
 
 
 def _lint(path: Path) -> tuple[int, int]:
@@ -115,18 +131,33 @@ def _lint(path: Path) -> tuple[int, int]:
     return trajectories, findings
 
 
-def plain_loop(path: Path) -> tuple[int, int]:
-    """What anybody would write first: the calls of a file, and how many of them jsonschema or the list refuses."""
-    calls = refused = 0
-    compiled: dict[str, Any] = {}
+Log = tuple[Sequence[Any], Sequence[Any]]
+"""The tools and the messages of a trajectory."""
+
+
+def _by_json(path: Path) -> Iterator[Log]:
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in filter(str.strip, lines):
             record = json.loads(line)
-            validators = dict(_validators(record.get("tools") or (), compiled))
-            for message in record["messages"]:
-                for call in message.get("tool_calls") or ():
-                    calls += 1
-                    refused += not _fits(call["function"], validators)
+            yield record.get("tools") or (), record["messages"]
+
+
+def _by_ours(path: Path) -> Iterator[Log]:
+    for part in read_logs(path):
+        if not isinstance(part, Unreadable):
+            yield part[1].tools, part[1].messages
+
+
+def plain_loop(logs: Iterable[Log]) -> tuple[int, int]:
+    """What anybody would write first: the calls of logs, and how many of them jsonschema or the list refuses."""
+    calls = refused = 0
+    compiled: dict[str, Any] = {}
+    for tools, messages in logs:
+        validators = dict(_validators(tools, compiled))
+        for message in messages:
+            for call in message.get("tool_calls") or ():
+                calls += 1
+                refused += not _fits(call["function"], validators)
     return calls, refused
 
 

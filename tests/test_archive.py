@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from envs import Archive, StopReason, Trajectory, Turn, calls_of, read_records, read_trajectories
+from envs.archive import decoded, plain_record
 from tools import ToolCall
 from tools.command import InputError
 
@@ -173,3 +174,37 @@ def test_only_an_assistant_calls() -> None:
     assert calls_of(TRAJECTORY.messages[3]) == []
     assert calls_of({"role": "assistant", "tool_calls": None}) == []
     assert calls_of({"role": "user", "tool_calls": [CALL]}) == []
+
+
+TOOLS = json.dumps([{"type": "function", "function": {"name": "get_order", "parameters": {}}}])
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (f'{{"id": "1", "tools": {TOOLS}, "messages": [{{"role": "user"}}], "more": 1}}', True),
+        (f'{{"id": "1", "messages": [], "tools":{TOOLS}}}', True),
+        ('{"id": "1", "messages": []}', True),
+        (f'{{"id": "1", "task": {{"tools": {TOOLS}}}, "tools": [], "messages": []}}', False),
+        (f'{{"id": "1", "task": {{"tools": {TOOLS}}}, "messages": []}}', False),
+        ('{"id": "1", "tools": 0, "messages": []}', True),
+        ('{"id": "1", "messages": [7]}', False),
+        ('{"id": "1", "messages": [{"content": NaN}]}', False),
+        ('{"id": "1"}', False),
+        ('{"id": "1", "messages": []', False),
+    ],
+)
+def test_a_plain_line_is_read_in_one_go_as_it_would_be_with_care(line: str, found: bool) -> None:
+    before = f'{{"tools": {TOOLS}, "messages": []}}'.encode()
+    assert (plain_record(before) or {})["tools"] is decoded(before)["tools"]
+    record = plain_record(line.encode())
+    assert (record is not None) == found
+    if record is not None:
+        careful = decoded(line.encode())
+        assert record == {name: value for name, value in careful.items() if name != "more"}
+
+
+def test_lists_share_the_tools_that_are_the_same_text() -> None:
+    one, two = (decoded(f'{{"tools": [{{"name": "a"}}, {{"name": "{name}"}}]}}'.encode()) for name in "bc")
+    assert one["tools"][0] is two["tools"][0]
+    assert one["tools"][1] != two["tools"][1]

@@ -28,10 +28,26 @@ def test_a_file_is_made_of_the_worlds_here(made: Path) -> None:
 def test_both_passes_see_the_same_calls(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command_line.main(["bench", str(made), "--json"])
     speed = json.loads(capsys.readouterr().out)
-    calls = sum(len(calls_of(message)) for trajectory in read_trajectories(made) for message in trajectory.messages)
-    assert speed["calls"] == plain_loop(made)[0] == calls
+    trajectories = list(read_trajectories(made))
+    calls = sum(len(calls_of(message)) for trajectory in trajectories for message in trajectory.messages)
+    assert speed["calls"] == plain_loop((part.tools, part.messages) for part in trajectories)[0] == calls
+    assert speed["reference_reader"] == "json"
     assert speed["ratio"] == pytest.approx(speed["calls_per_cpu_s"] / speed["reference_calls_per_cpu_s"], abs=0.1)
     assert speed["peak_mb"] > 1
+
+
+def test_a_form_that_a_plain_loop_cant_read(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one_document.json"
+    path.write_text("[\n" + ",\n".join(made.read_text().splitlines()) + "\n]")
+    figures = []
+    for file in (made, path):
+        command_line.main(["bench", str(file), "--json"])
+        figures.append(json.loads(capsys.readouterr().out))
+    lines, document = figures
+    assert [document[name] for name in ("calls", "findings", "trajectories")] == [
+        lines[name] for name in ("calls", "findings", "trajectories")
+    ]
+    assert document["reference_reader"] == "ours"
 
 
 def test_a_file_without_calls(tmp_path: Path) -> None:

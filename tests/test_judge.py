@@ -24,7 +24,7 @@ from critics.judge.planting import EARLY, READ_CODES, planted
 from critics.judge.score import scores
 from critics.judge.window import LONGEST_TEXT, windows
 from critics.reading import read
-from envs import Archive, Trajectory
+from envs import Archive, Trajectory, calls_of
 from envs.policies import ExpertPolicy
 from envs.policies.server import ServerOptions
 from envs.rollout import rollout
@@ -85,6 +85,18 @@ def test_every_read_code_can_be_planted_and_no_rule_sees_it() -> None:
             assert planted_error.span(read(trajectory))[1] > 0
             here = [f for f in criticize(trajectory) if f.message_index == planted_error.message_index]
             assert not {f.code for f in here if f.confidence == CERTAIN} & JUDGE_CODES
+
+
+@pytest.mark.parametrize("world", ["store-v0", "store-v1", "analyst-v0"])
+def test_a_call_whose_lookup_is_missing_has_a_value_that_nobody_said(world: str) -> None:
+    cases = list(planted(world, ErrorCode.MISSING_CALL, range(6)))
+    assert cases
+    for trajectory, missing in cases:
+        assert missing is not None
+        call = calls_of(trajectory.messages[missing.message_index])[0]
+        before = json.dumps([trajectory.tools, trajectory.messages[: missing.message_index]])
+        assert set(re.findall(r"\w+", call["function"]["arguments"])) - set(re.findall(r"\w+", before))
+        assert all(finding.code is not ErrorCode.PROTOCOL_VIOLATION for finding in criticize(trajectory))
 
 
 def test_the_report_is_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

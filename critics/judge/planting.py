@@ -1,11 +1,12 @@
 """Trajectories with one error whose place is known: what a judge is tried on.
 
-The expert of a world acts, and at one turn makes the mistake that a code names. Left out: `missing_call`, since leaving
-a call out of an expert's plan makes another plan; and mistakes that no call or answer shows.
+The expert of a world acts, and at one turn makes the mistake that a code names. Of `missing_call` there is one kind: a
+lookup is taken out, and a later call has what only that lookup said. Left out: mistakes that no call or answer shows.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -25,6 +26,7 @@ from tools.misfits import json_path
 READ_CODES = (
     ErrorCode.WRONG_TOOL,
     ErrorCode.WRONG_VALUE,
+    ErrorCode.MISSING_CALL,
     ErrorCode.UNNEEDED_CALL,
     ErrorCode.PREMATURE_STOP,
     ErrorCode.MISREAD_RESULT,
@@ -73,8 +75,8 @@ def planted(
     for trajectory in rollout(planter, world, seeds, split=split):
         if code is None:
             yield trajectory, None
-        elif code is ErrorCode.POLICY_VIOLATION:
-            yield from _forbidden(trajectory)
+        elif code in _EDITS:
+            yield from _EDITS[code](trajectory)
         elif (error := planter.planted.get(trajectory.id)) and not _made_again(trajectory, error):
             yield trajectory, error
 
@@ -124,7 +126,7 @@ def _mistake(code: ErrorCode, right: Message, context: Context, rng: Random) -> 
         return {"role": "assistant", "content": MISREAD} if heard and not calls else None
     if code is ErrorCode.UNNEEDED_CALL and not calls and acted:
         calls = [ToolCall(id=f"call_{context.env.turns}", name="", arguments="{}")]
-    if not calls or code is ErrorCode.POLICY_VIOLATION:
+    if not calls or code in _EDITS:
         return None
     wrong = _wrong_call(code, calls[0], context, rng)
     return None if wrong is None else {**right, "tool_calls": [wrong.to_openai()]}
@@ -271,3 +273,39 @@ def _forbidden(trajectory: Trajectory) -> Iterator[tuple[Trajectory, Planted]]:
     messages = [system, *trajectory.messages[1:]]
     error = Planted(code=ErrorCode.POLICY_VIOLATION, message_index=index, call_index=number)
     yield replace(trajectory, messages=messages), error
+
+
+def _left_out(trajectory: Trajectory) -> Iterator[tuple[Trajectory, Planted]]:
+    """A right trajectory without a lookup that a later call relies on: it has a value that only this lookup said."""
+    messages = trajectory.messages
+    offered = _words(json.dumps(trajectory.tools))
+    places = [
+        (index, later)
+        for index, message in enumerate(messages[:-1])
+        if len(calls_of(message)) == 1 and messages[index + 1].get("role") == "tool"
+        for later in range(index + 2, len(messages))
+        if _relied_on(messages, index, later) - offered
+    ]
+    if places:
+        index, later = Random(f"planted/{trajectory.id}").choice(places)
+        error = Planted(code=ErrorCode.MISSING_CALL, message_index=later - 2, call_index=0)
+        yield replace(trajectory, messages=[*messages[:index], *messages[index + 2 :]]), error
+
+
+def _relied_on(messages: Sequence[Message], lookup: int, later: int) -> set[str]:
+    """The words in the first call of a turn that a lookup's result says, and nothing else before the turn."""
+    others = [*messages[:lookup], *messages[lookup + 2 : later]]
+    said = _words(*map(content_of, others), *(call["function"]["arguments"] for m in others for call in calls_of(m)))
+    needed = _words(*(call["function"]["arguments"] for call in calls_of(messages[later])[:1]))
+    return needed & _words(content_of(messages[lookup + 1])) - said
+
+
+def _words(*texts: str) -> set[str]:
+    return {word for text in texts for word in re.findall(r"\w+", text)}
+
+
+_EDITS: Mapping[ErrorCode, Callable[[Trajectory], Iterator[tuple[Trajectory, Planted]]]] = {
+    ErrorCode.POLICY_VIOLATION: _forbidden,
+    ErrorCode.MISSING_CALL: _left_out,
+}
+"""The errors that a right trajectory is given afterwards."""

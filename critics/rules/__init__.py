@@ -3,7 +3,7 @@
     @rule(ErrorCode.PREMATURE_STOP)
     def premature_stop(reading: Reading) -> Iterator[Finding]: ...
 
-`criticize` runs all of them. Whether a call fits its tool is asked of `tools.check_call`, once per call, in
+`criticize` runs all of them. Whether a call fits its tool is asked of `tools.check`, once per call, in
 `critics.reading`. Left out: errors that only a reader of meaning sees (`wrong_tool`, `misread_result`, ...).
 """
 
