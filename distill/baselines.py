@@ -10,17 +10,17 @@ its first turn, and the student is moved to it at every sampled token. Left out:
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from critics.finding import Criticized, Finding
 from critics.hints import HintStyle, joined
 from distill.config import Update
-from distill.correction import Unbindable, bind, by_turn, checked, hinted_prompt, sampled_trunk, trunk_of
+from distill.correction import Unbindable, alike, bind, by_turn, checked, hinted_prompt, sampled_trunk, trunk_of
+from distill.guard import played_again
 from distill.lesson import Lesson, Sampled
 from distill.prefill import Branch, Trunk
 from distill.rendered import said
 from distill.teacher import Teacher
-from envs import Trajectory, make
+from envs import Trajectory
 from envs.context import ContextWriter
 from envs.trajectory import Message
 from tools import ErrorCode
@@ -67,10 +67,8 @@ class Baseline:
     def _unlikely(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
         if turns:
             bound = [bind(trajectory, group, None, self.writer, longest=2**31) for group in turns]
-            trunk = trunk_of(bound, "error")._replace(branches=()).cut()
-            # Cut after what decides the last of them, so that the tokens themselves come from the whole.
-            whole = bound[-1].plain_ids
-            yield Lesson(trunk, 0, sampled=Sampled([whole[position] for position in trunk.asked]))
+            trunk = trunk_of(bound, "error")._replace(branches=())
+            yield Lesson(trunk.cut(), 0, sampled=Sampled([trunk.ids[position] for position in trunk.asked]))
 
     def _of_expert(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
         """A lesson for each erroneous turn: a context ends only once."""
@@ -91,7 +89,7 @@ class Baseline:
             plain = sampled_trunk(trajectory)
             first = trajectory.prompt_ids(0)
             above = hinted_prompt(trajectory, 0, hint, self.writer, self.style)
-            start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, above, strict=False)))
+            start = alike(first, above)
             asked = [position + len(above) - len(first) for position in plain.asked]
             branch = Branch(start, [*above[start:], *plain.ids[len(first) :]], asked)
             # A correction counts as a mean over its tokens, so that a trajectory weighs what a lesson of others does.
@@ -114,23 +112,11 @@ def tokens(trunk: Trunk) -> int:
 def expert_actions(trajectory: Trajectory, wrong: Collection[int]) -> Iterator[tuple[int, Message]]:
     """What the world's expert says in place of each of the messages in `wrong`, by their index.
 
-    The world is played again up to there. Raises Unbindable where it has no expert.
+    The world is played again up to there. Raises Unbindable where it can't be.
     """
-    if not wrong:
-        return
     try:
-        env = make(trajectory.env, split=trajectory.task["split"])
-        env.reset(seed=trajectory.task["seed"])
-    except (InputError, KeyError) as error:
-        raise Unbindable("the trajectory's world can't be played again") from error
-    try:
-        for index, message in enumerate(trajectory.messages):
-            if message["role"] != "assistant":
-                continue
+        for index, env in played_again(trajectory) if wrong else ():
             if index in wrong:
                 yield index, env.expert_action()
-            env.step(message)
-    except NotImplementedError as error:
-        raise Unbindable("the world has no expert") from error
-    finally:
-        env.close()
+    except (InputError, KeyError) as error:
+        raise Unbindable("the trajectory's world can't be played again") from error

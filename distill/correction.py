@@ -249,10 +249,14 @@ def trunk_of(corrections: Sequence[Correction], scope: Scope) -> Trunk:
 
 
 def _branch(correction: Correction, scope: Scope) -> Branch:
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(correction.plain_ids, correction.hinted_ids, strict=False))
-    start = min(sum(1 for _ in same), correction.target[0] - 1)
+    start = min(alike(correction.plain_ids, correction.hinted_ids), correction.target[0] - 1)
     asked = [position + correction.shift for position in correction.asked(scope)]
     return Branch(start, correction.hinted_ids[start:], asked)
+
+
+def alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two contexts begin with together."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def sampled_trunk(trajectory: Trajectory) -> Trunk:

@@ -17,7 +17,7 @@ from distill.config import Band
 from distill.divergence import forward_kl
 from distill.head import Head, divergences
 from distill.prefill import Trunk, plain_hidden
-from envs import Trajectory, calls_of, make
+from envs import ToolEnv, Trajectory, calls_of, make
 from tools import ErrorCode
 
 PROBE_TOKENS = 8_192
@@ -80,7 +80,7 @@ def right_turns(trajectory: Trajectory, findings: Sequence[Finding]) -> tuple[li
     wrong = {finding.message_index for finding in findings}
     calls: list[int] = []
     answer: list[int] = []
-    habits = list(_habits_along(trajectory))
+    habits = [bool(env.applicable_habits) for _, env in played_again(trajectory)]
     position = 0
     for turn, applicable in zip(trajectory.turns, habits, strict=True):
         start = position + len(turn.prompt_ids)
@@ -92,15 +92,20 @@ def right_turns(trajectory: Trajectory, findings: Sequence[Finding]) -> tuple[li
     return calls, answer
 
 
-def _habits_along(trajectory: Trajectory) -> Iterator[bool]:
-    """For each assistant turn, whether a habit applied there."""
+def played_again(trajectory: Trajectory) -> Iterator[tuple[int, ToolEnv]]:
+    """The trajectory's world as it stood before each assistant message, with that message's index.
+
+    Raises InputError or KeyError where there is no such world or task.
+    """
     env = make(trajectory.env, split=trajectory.task["split"])
-    env.reset(seed=trajectory.task["seed"])
-    for message in trajectory.messages:
-        if message["role"] == "assistant":
-            yield bool(env.applicable_habits)
-            env.step(message)
-    env.close()
+    try:
+        env.reset(seed=trajectory.task["seed"])
+        for index, message in enumerate(trajectory.messages):
+            if message["role"] == "assistant":
+                yield index, env
+                env.step(message)
+    finally:
+        env.close()
 
 
 def broken(start: Sequence[Criticized], now: Sequence[Criticized], moved: Divergences, band: Band) -> list[str]:

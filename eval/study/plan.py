@@ -32,20 +32,18 @@ class Preset:
 
     def only(self, *, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
         """Some of it, by name; where none is named, all. Raises InputError for a name that it has not."""
+        for asked, known in (
+            (settings, [setting.name for setting in self.settings]),
+            (arms, [arm.name for arm in self.arms]),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise InputError(f"the preset {self.name!r} has no {name!r}: {did_you_mean(name, known)}")
         return replace(
             self,
-            settings=[part for part in self.settings if part.name in settings] if settings else self.settings,
-            arms=[arm for arm in self.arms if arm.name in arms] if arms else self.arms,
-        )._checked(settings, arms)
-
-    def _checked(self, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
-        for asked, kept in ((settings, self.settings), (arms, self.arms)):
-            names = [part.name for part in kept]
-            for name in asked:
-                if name not in names:
-                    every = [part.name for part in (*SETTINGS, *METHODS, *CONTROLS, *VARIANTS, *LONG)]
-                    raise InputError(f"the preset {self.name!r} has no {name!r}: {did_you_mean(name, every)}")
-        return self
+            settings=[setting for setting in self.settings if not settings or setting.name in settings],
+            arms=[arm for arm in self.arms if not arms or arm.name in arms],
+        )
 
 
 PRESETS = {
