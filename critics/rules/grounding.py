@@ -1,7 +1,7 @@
 """A rule that guesses: the value of an argument `..._id` that no message before said."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from critics.attempt import Attempt
@@ -35,14 +35,16 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
 
 
 class _Said:
-    """What a trajectory has said up to a message, looked up as text where that is enough, else word by word."""
+    """What a trajectory has said up to a message. A value is looked up as it is, then word by word."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
         self.plainly: set[str] = set()  # what was found in a text once is in all later ones' past
-        self.words: set[str] = set()
+        self.words: set[str] = set()  # the same of words
+        self.texts: list[str] = []  # all that was said so far, in small letters
         self.upto = 0
+        self.absent: dict[str, int] = {}  # by word: how many of the texts don't say it
 
     def before(self, attempt: Attempt, value: str) -> bool:
         """Whether all words of a value were said before the turn of a call."""
@@ -56,29 +58,53 @@ class _Said:
             if value in text and _stands_in(text, value) and self._proves(messages[place]):
                 self.plainly.add(value)
                 return True
-        for place in range(self.upto, index):
-            self.words.update(_words(self._text(place), loosely=True))
-            for earlier in self.reading.calling.get(place, ()):
-                if earlier.succeeded:
-                    self.words.update(_words(earlier.text, loosely=True))
-        self.upto = max(self.upto, index)
-        return self.words.issuperset(_words(value))
+        self._listen(index)
+        return all(map(self._says, re.findall(r"\w+", value.casefold())))
 
-    def _text(self, place: int) -> str:
-        message = self.reading.trajectory.messages[place]
-        return content_of(message) if self._proves(message) else ""
+    def _listen(self, index: int) -> None:
+        for place in range(self.upto, index):
+            message = self.reading.trajectory.messages[place]
+            if self._proves(message):
+                self.texts.append(content_of(message).casefold())
+            made = self.reading.calling.get(place, ())
+            self.texts += [earlier.text.casefold() for earlier in made if earlier.succeeded]
+        self.upto = max(self.upto, index)
+
+    def _says(self, word: str) -> bool:
+        if word not in self.words:
+            texts = self.texts[self.absent.get(word, 0) :]
+            if not any(_says(text, word) for text in texts):
+                self.absent[word] = len(self.texts)
+                return False
+            self.words.add(word)
+        return True
 
     def _proves(self, message: Message) -> bool:
         return not (message.get("is_error") or id(message) in self.refused)
 
 
-def _stands_in(text: str, value: str) -> bool:
-    """Whether a value is in a text with no letter or digit right before or after it."""
+_ESCAPE = re.compile(r"\\+[bfnrt]")
+
+
+def _says(text: str, word: str) -> bool:
+    """Whether a word is among those of a text, read loosely: `order12` also says `12`, and an escape in JSON (`\\n`)
+    parts two words."""
+    if word not in text:
+        return False
+    plain = _ESCAPE.sub(" ", text) if "\\" in text else text
+    return _stands_in(plain, word) or (word.isdecimal() and _stands_in(plain, word, str.isdecimal))
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _stands_in(text: str, value: str, goes_on: Callable[[str], bool] = _is_of_word) -> bool:
+    """Whether a value is in a text with nothing right before or after it that it would go on with."""
     start = text.find(value)
     while start != -1:
         end = start + len(value)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
+        if not (goes_on(text[start - 1 : start]) or goes_on(text[end : end + 1])):
             return True
         start = text.find(value, start + 1)
     return False
@@ -95,14 +121,6 @@ def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[Steps, str | int]]:
                 pending.append(((place, key), part))
             elif (kind is str or kind is int) and type(key) is str and key.endswith("_id"):
                 yield (place, key), part
-
-
-def _words(text: str, *, loosely: bool = False) -> Iterator[str]:
-    """The words of a text. Read loosely, `order12` also says `12`, and an escape in JSON (`\\n`) parts two words."""
-    if not loosely:
-        return iter(re.findall(r"\w+", text.casefold()))
-    plain = re.sub(r"\\+[bfnrt]", " ", text.casefold())
-    return (word for found in re.finditer(r"\w+", plain) for word in (found[0], *re.findall(r"\d+", found[0])))
 
 
 def _is_default(reading: Reading, attempt: Attempt, path: str, value: str | int) -> bool:
