@@ -16,6 +16,8 @@ from tools.drafts import ALONE, IN_LISTS, IN_MAPS, Schema, parts_of, resolved
 _OPEN = frozenset({"additionalProperties", "patternProperties", "unevaluatedProperties"})
 _ALTERNATIVES = ("anyOf", "oneOf")
 _PARTS = ("allOf", "if", "then", "else", "dependentSchemas", "not")
+_COMPOSING = frozenset({*_ALTERNATIVES, *_PARTS})
+_HOLDING = frozenset({*IN_MAPS, *IN_LISTS, *ALONE})
 
 
 def closed(parameters: Schema) -> Schema:
@@ -27,7 +29,7 @@ def closed(parameters: Schema) -> Schema:
 
 
 def _closed(schema: Any, root: Schema, parts: set[int], *, top: bool = False) -> Any:
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or _HOLDING.isdisjoint(schema):
         return schema
     changed: Schema = {}
     for keyword, value in schema.items():
@@ -54,6 +56,8 @@ def _lists_its_names(schema: Schema, root: Schema, top: bool) -> bool:
 def _own_parts(schema: Schema, root: Schema) -> list[Any]:
     """The schemas that speak of the same object beside a schema's own properties."""
     found: list[Any] = []
+    if _COMPOSING.isdisjoint(schema):
+        return found
     for keyword in (*_ALTERNATIVES, "allOf"):
         found += schema.get(keyword) or []
     found += [schema[keyword] for keyword in ("if", "then", "else", "not") if keyword in schema]
@@ -67,7 +71,7 @@ def _names(schema: Any) -> set[str]:
 
 def _mark_parts(schema: Any, root: Schema, parts: set[int]) -> None:
     """Gather the ids of the schemas that are only a part of an object: they may not refuse what the others know."""
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or _HOLDING.isdisjoint(schema):
         return
     composed = bool(schema.get("properties")) or any(keyword in schema for keyword in _PARTS[1:])
     if composed or len(schema.get("allOf") or ()) > 1:

@@ -23,6 +23,7 @@ from referencing import Registry
 from tools.keywords import FORMATS, MAX_REFERENCES, Validator, bounded_errors, format_checker
 from tools.misfits import Misfit, is_plain, misfits
 from tools.patterns import reads_alike
+from tools.plain import acceptor
 
 
 class Compiled:
@@ -60,7 +61,9 @@ class Compiled:
 
     def _accepting(self) -> Callable[[Any], bool]:
         if self.accepts is None:
-            self.accepts = _acceptor(self.parameters, self.formats)
+            accepts = acceptor(self.parameters, self.formats)
+            self.plain = True if accepts is not None else None
+            self.accepts = accepts or _acceptor(self.parameters, self.formats)
         return self.accepts
 
     def misfits(self, value: Any) -> Iterator[Misfit]:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from tools.closing import closed
 from tools.compiled import Compiled
 from tools.drafts import mended
+from tools.plain import acceptor
 from tools.schema import Tool
 
 Read = TypeVar("Read")
@@ -71,7 +72,13 @@ def _named(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 @lru_cache(maxsize=4096)
 def _compiled(parameters: str) -> Compiled:
-    return Compiled(closed(mended(json.loads(parameters))), formats=True)
+    return Compiled(closed(_modern(json.loads(parameters))), formats=True)
+
+
+def _modern(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What is plain needs no mending, but for the name of its draft."""
+    schema = {name: part for name, part in parameters.items() if name != "$schema"}
+    return schema if acceptor(schema, formats=True) is not None else mended(parameters)
 
 
 class _Remembered(Generic[Read]):

@@ -105,12 +105,12 @@ _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*$")
 
 def _type(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
     for name in (wanted,) if isinstance(wanted, str) else wanted:
-        if type(value) in _KINDS[name] or leaf.is_type(value, name):
+        if type(value) in KINDS[name] or leaf.is_type(value, name):
             return
     yield Misfit("type", wanted, value, path_of(place), schema)
 
 
-_KINDS: Mapping[str, frozenset[type]] = {
+KINDS: Mapping[str, frozenset[type]] = {
     "object": frozenset({dict}),
     "array": frozenset({list}),
     "string": frozenset({str}),
@@ -134,7 +134,7 @@ def _is_of_plain_type(part: Any, value: Any) -> bool:
     if not isinstance(part, dict) or not part.keys() <= REMARKS:
         return False
     wanted = part.get("type")
-    return isinstance(wanted, str) and type(value) in _KINDS[wanted]
+    return isinstance(wanted, str) and type(value) in KINDS[wanted]
 
 
 def _required(wanted: Any, value: Any, _: Any, place: Steps, schema: Any) -> Iterator[Misfit]:

@@ -1,0 +1,179 @@
+"""A plain schema as a function of Python that tells in no time whether a value fits.
+
+Most tools' parameters are objects of texts, numbers, choices and lists. `acceptor` makes a few closures of such a
+schema: that takes a fraction of what it takes to compile one, and so does each call, since Python's values need not be
+handed to another language. What is accepted is valid. What isn't may be valid all the same (`1.0` for an integer), and
+whoever asks has to ask again. Left out: every keyword that is not listed here (`tools.compiled`), and what is wrong
+with a value (`tools.misfits`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tools.keywords import FORMATS
+from tools.misfits import KINDS
+
+Test = Callable[[Any], bool]
+Types = frozenset[type]
+
+
+class NotPlain(Exception):
+    """A schema that says more than is read here, or isn't one."""
+
+
+def acceptor(schema: Any, formats: bool) -> Test | None:
+    """The function for a schema; None for one that is not plain. So a schema that has one is JSON Schema, and of
+    Draft 2020-12. With `formats` those of `tools.keywords.FORMATS` are asserted."""
+    try:
+        types, tests = _read(schema, formats)
+    except (NotPlain, RecursionError):
+        return None
+    return _whole(types, tests)
+
+
+def _read(schema: Any, formats: bool) -> tuple[Types | None, list[Test]]:
+    """The types that a schema asks for, None for any, and what else it asks for."""
+    if schema is True:
+        return None, []
+    if type(schema) is not dict:
+        raise NotPlain
+    types: Types | None = None
+    tests: list[Test] = []
+    for keyword, wanted in schema.items():
+        if keyword in _REMARKS:
+            if not isinstance(wanted, _REMARKS[keyword]):
+                raise NotPlain
+        elif keyword == "type":
+            types = _types(wanted)
+        elif keyword in _LIMITS:
+            kinds, limit = _LIMITS[keyword]
+            if type(wanted) not in kinds or (keyword in _SIZES and wanted < 0):
+                raise NotPlain
+            tests.append(limit(wanted))
+        elif keyword == "items":
+            tests.append(_items(_whole(*_read(wanted, formats))))
+        elif keyword == "anyOf":
+            tests.append(_any_of([_whole(*_read(part, formats)) for part in _listed(wanted)]))
+        elif keyword == "format":
+            tests += _format(wanted, formats)
+        elif keyword not in _OBJECTS:
+            raise NotPlain
+    if not _OBJECTS.isdisjoint(schema):
+        tests.append(_object(schema, formats))
+    return types, tests
+
+
+_REMARKS: Mapping[str, type | tuple[type, ...]] = {
+    "title": str,
+    "description": str,
+    "$comment": str,
+    "default": object,
+    "examples": list,
+    "deprecated": bool,
+    "readOnly": bool,
+    "writeOnly": bool,
+}
+"""What says nothing of a value, and the type that it has to have itself."""
+_OBJECTS = frozenset({"properties", "required", "additionalProperties"})
+
+
+def _whole(types: Types | None, tests: list[Test]) -> Test:
+    if types is None:
+        return tests[0] if len(tests) == 1 else lambda value: all(test(value) for test in tests)
+    if not tests:
+        return lambda value: type(value) in types
+    if len(tests) == 1:
+        (only,) = tests
+        return lambda value: type(value) in types and only(value)
+    return lambda value: type(value) in types and all(test(value) for test in tests)
+
+
+def _types(wanted: Any) -> Types:
+    if type(wanted) is str and wanted in KINDS:
+        return KINDS[wanted]
+    names = [name for name in _listed(wanted) if type(name) is str and name in KINDS]
+    if not 1 < len(names) == len(wanted) == len(set(names)):
+        raise NotPlain
+    return frozenset().union(*map(KINDS.__getitem__, names))
+
+
+def _listed(wanted: Any) -> list[Any]:
+    if type(wanted) is not list or not wanted:
+        raise NotPlain
+    return wanted
+
+
+def _object(schema: Mapping[str, Any], formats: bool) -> Test:
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if type(properties) is not dict or type(required) is not list or not all(type(name) is str for name in required):
+        raise NotPlain
+    needed = frozenset(required)
+    if len(needed) < len(required):
+        raise NotPlain
+    types: dict[str, Types] = {}  # of the properties that ask for nothing else
+    tests: dict[str, Test] = {}
+    for name, part in properties.items():
+        kinds, more = _read(part, formats)
+        if kinds is not None and not more:
+            types[name] = kinds
+        else:
+            tests[name] = _whole(kinds, more)
+    others = _others(schema.get("additionalProperties", True), formats)
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not dict or not needed <= value.keys():
+            return False
+        for name, part in value.items():
+            kinds = types.get(name)
+            if kinds is None:
+                if not tests.get(name, others)(part):
+                    return False
+            elif type(part) not in kinds:
+                return False
+        return True
+
+    return accepts
+
+
+def _others(wanted: Any, formats: bool) -> Test:
+    """What is asked of properties that have no name."""
+    return (lambda _: False) if wanted is False else _whole(*_read(wanted, formats))
+
+
+def _items(test: Test) -> Test:
+    return lambda value: type(value) is list and all(map(test, value))
+
+
+def _any_of(tests: list[Test]) -> Test:
+    return lambda value: any(test(value) for test in tests)
+
+
+def _format(wanted: Any, formats: bool) -> list[Test]:
+    if type(wanted) is not str:
+        raise NotPlain
+    if not formats or wanted not in FORMATS:
+        return []
+    fits = FORMATS[wanted]
+    return [lambda value: type(value) is str and fits(value)]
+
+
+def _enum(wanted: list[Any]) -> Test:
+    texts = frozenset(choice for choice in wanted if type(choice) is str)
+    return lambda value: type(value) is str and value in texts
+
+
+_NUMBERS = frozenset({int, float})
+_LIMITS: Mapping[str, tuple[Types, Callable[[Any], Test]]] = {
+    "enum": (KINDS["array"], _enum),
+    "const": (KINDS["string"], lambda wanted: lambda value: type(value) is str and value == wanted),
+    "minimum": (_NUMBERS, lambda least: lambda value: type(value) in _NUMBERS and value >= least),
+    "maximum": (_NUMBERS, lambda most: lambda value: type(value) in _NUMBERS and value <= most),
+    "exclusiveMinimum": (_NUMBERS, lambda limit: lambda value: type(value) in _NUMBERS and value > limit),
+    "exclusiveMaximum": (_NUMBERS, lambda limit: lambda value: type(value) in _NUMBERS and value < limit),
+    "minLength": (KINDS["integer"], lambda least: lambda value: type(value) is str and len(value) >= least),
+    "maxLength": (KINDS["integer"], lambda most: lambda value: type(value) is str and len(value) <= most),
+    "minItems": (KINDS["integer"], lambda least: lambda value: type(value) is list and len(value) >= least),
+    "maxItems": (KINDS["integer"], lambda most: lambda value: type(value) is list and len(value) <= most),
+}
+"""What limits a value: the types that the limit itself may have, and the test that it makes."""
+_SIZES = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
