@@ -7,6 +7,7 @@ python -m critics runs/tiny.jsonl --fail-on nonexistent_tool
 python -m critics bench runs/tiny.jsonl                  # how fast all rules are, beside plain jsonschema
 """
 
+import gc
 import json
 import sys
 from collections import deque
@@ -121,6 +122,7 @@ class Config:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # what was imported stays: to look through it again and again would take longer than a small file
     if given[:1] == ["bench"]:
         bench.main(given[1:])
         return 0
