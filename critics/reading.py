@@ -154,12 +154,11 @@ def _is_of_our_worlds(trajectory: Trajectory) -> bool:
 
 
 class _Check:
-    """Checks calls against the tools that a trajectory has offered so far. Where these are always the same,
-    `check_logged` does so `plainly`."""
+    """Checks calls against the tools that a trajectory has offered so far. Where these are always the
+    same, `check_logged` does so `plainly`."""
 
     def __init__(self, trajectory: Trajectory, offered: LoggedTools) -> None:
-        self.offered = self.now = offered
-        self.later: frozenset[str] = frozenset()
+        self.offered = offered
         self.known = trajectory.tools_known
         catalogue = trajectory.task.get("catalogue")
         self.catalogue = frozenset(map(str, catalogue)) if catalogue else frozenset()
@@ -167,13 +166,13 @@ class _Check:
         self.plainly = self.known and not self.tools_from
 
     def __call__(self, attempt: Attempt) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-        name, text = attempt.name, attempt.text
+        name, text, index = attempt.name, attempt.text, attempt.message_index
         if not self.known:  # of such a call only the form can be checked
             return check_logged(name, text, {name: ANYTHING} if name else {})
-        later = frozenset(name for name, first in self.tools_from.items() if first > attempt.message_index)
-        if later != self.later:
-            self.later, self.now = later, self.offered.without(later)
-        return check_logged(name, text, self.now, self.catalogue | later)
+        if name in self.offered and self.tools_from.get(name, index) <= index:
+            return check_logged(name, text, self.offered)
+        later = frozenset(name for name, first in self.tools_from.items() if first > index)
+        return check_logged(name, text, self.offered.without(later), self.catalogue | later)
 
 
 ANYTHING = Tool(name="", description="", parameters={})
