@@ -67,6 +67,7 @@ _FIELDS = msgspec.json.Decoder(_Fields)
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _WHOLE = msgspec.json.Decoder()
+_TOOLS = b'"tools":'
 
 
 class _SharedTools:
@@ -74,31 +75,36 @@ class _SharedTools:
     its own, memory stays flat."""
 
     MAX_BYTES = 8_000_000
+    BEGINNING, ALIKE = 128, 64
+    """Lists are looked up by so many bytes, and of those that begin alike so many are kept."""
 
     def __init__(self) -> None:
-        self.lists: dict[tuple[int, bytes, bytes], tuple[bytes, Any]] = {}
+        self.lists: dict[bytes, list[tuple[bytes, Any]]] = {}
         self.tools: dict[bytes, Any] = {}
         self.size = 0
-        self.latest: tuple[bytes, Any] = b"[]", []
 
-    def without_latest(self, line: bytes) -> bytes:
-        """A line with `0` in place of its tools, if they are the latest that were read: to compare them takes a
-        fraction of the time that it takes to read over them."""
-        start = line.find(b'"tools":', 0, 4096) + len(b'"tools":')
+    def without_known(self, line: bytes) -> tuple[bytes, Any]:
+        """A line with `0` in place of its tools, and those, if they are known: to compare them takes a fraction of the
+        time that it takes to read over them. Else the line, and None."""
+        start = line.find(_TOOLS, 0, 4096) + len(_TOOLS)
         start += line[start : start + 1] == b" "
-        text = self.latest[0]
-        return b"".join((line[:start], b"0", line[start + len(text) :])) if line.startswith(text, start) else line
+        alike = self.lists.get(line[start : start + self.BEGINNING], ())
+        for place, (text, tools) in enumerate(alike):
+            if line.startswith(text, start):
+                if place:
+                    alike.insert(0, alike.pop(place))  # it will come again soon
+                return b"".join((line[:start], b"0", line[start + len(text) :])), tools
+        return line, None
 
     def decoded(self, text: bytes) -> Any:
-        middle = len(text) // 2
-        key = len(text), text[middle : middle + 64], text[-64:]  # hashing all of it would take longer than comparing
-        known = self.lists.get(key)
-        if known is not None and known[0] == text:
-            self.latest = known
-            return known[1]
+        alike = self.lists.get(text[: self.BEGINNING], ())
+        for known, tools in alike:
+            if known == text:
+                return tools
         self._make_room(len(text))
         tools = [self._tool(bytes(item)) for item in _ITEMS.decode(text)] if text[:1] == b"[" else _WHOLE.decode(text)
-        self.lists[key] = self.latest = text, tools
+        if len(text) >= self.BEGINNING:
+            self.lists[text[: self.BEGINNING]] = [(text, tools), *alike[: self.ALIKE - 1]]
         return tools
 
     def _tool(self, text: bytes) -> Any:
@@ -139,16 +145,16 @@ def decoded(line: bytes) -> Any:
 def plain_record(line: bytes) -> dict[str, Any] | None:
     """The same of a line that is a trajectory, in half of the time, without members that a trajectory hasn't; None of
     one that has to be read with more care."""
-    short = _SHARED.without_latest(line)
+    short, known = _SHARED.without_known(line)
     try:
         record: Any = _FIELDS.decode(short)
         if "messages" not in record:
             return None
         tools = bytes(record["tools"]) if "tools" in record else None
-        if short is not line:
+        if known is not None:
             if tools != b"0":  # the tools that were taken out stand deeper in the line
                 return None
-            record["tools"] = _SHARED.latest[1]
+            record["tools"] = known
         elif tools is not None:
             record["tools"] = _SHARED.decoded(tools)
     except (ValueError, RecursionError):
