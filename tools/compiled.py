@@ -32,13 +32,14 @@ class Compiled:
     With `formats` also those of `tools.keywords.FORMATS` are asserted; JSON Schema itself takes them as a remark.
     """
 
-    __slots__ = ("accepts", "formats", "parameters", "pickled", "plain", "validator")
+    __slots__ = ("accepts", "formats", "parameters", "pickled", "plain", "trusted", "validator")
 
     def __init__(self, parameters: Mapping[str, Any], *, formats: bool = False) -> None:
         self.parameters = parameters
         self.formats = formats
-        self.accepts: Callable[[Any], bool] | None = None
+        self.accepts: Callable[[Any], bool] = self._first_accepts
         self.plain: bool | None = None
+        self.trusted = False
         self.validator: Any = None
         self.pickled = b""
 
@@ -55,27 +56,29 @@ class Compiled:
     def is_valid(self, value: Any) -> bool:
         """Whether JSON is certainly valid; False may also mean that jsonschema has to be asked."""
         try:
-            return (self.accepts or self._accepting())(value)
+            return self.accepts(value)
         except ValueError:  # a lone surrogate has no place in Rust's strings
             return False
 
-    def _accepting(self) -> Callable[[Any], bool]:
-        if self.accepts is None:
+    def _first_accepts(self, value: Any) -> bool:
+        self._compile()
+        return self.accepts(value)
+
+    def _compile(self) -> None:
+        if self.plain is None:
             accepts = acceptor(self.parameters, self.formats)
-            self.plain = True if accepts is not None else None
             self.accepts = accepts or _acceptor(self.parameters, self.formats)
-        return self.accepts
+            self.trusted = self.accepts is not _accept_nothing
+            self.plain = accepts is not None or (self.trusted and is_plain(self.parameters))
 
     def misfits(self, value: Any) -> Iterator[Misfit]:
         """What jsonschema says is wrong. Raises ValueError if the schema is none."""
-        trusted = self._accepting() is not _accept_nothing
-        if self.plain is None:
-            self.plain = trusted and is_plain(self.parameters)
+        self._compile()
         if self.plain:
             return misfits(self.parameters, value, _LEAF[self.formats])
         if self.validator is None:
             # What jsonschema-rs is trusted with, it has found to be a schema: that takes jsonschema milliseconds.
-            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, trusted)
+            self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, self.trusted)
         return map(Misfit.of, bounded_errors(self.validator, value))
 
 
