@@ -75,8 +75,8 @@ class _SharedTools:
     its own, memory stays flat."""
 
     MAX_BYTES = 8_000_000
-    BEGINNING, ALIKE = 128, 64
-    """Lists are looked up by so many bytes, and of those that begin alike so many are kept."""
+    BEGINNING, ALIKE = 1024, 64
+    """Lists are looked up by their first bytes, and so many of those that begin alike are kept."""
 
     def __init__(self) -> None:
         self.lists: dict[bytes, list[tuple[bytes, Any]]] = {}
@@ -103,8 +103,7 @@ class _SharedTools:
                 return tools
         self._make_room(len(text))
         tools = [self._tool(bytes(item)) for item in _ITEMS.decode(text)] if text[:1] == b"[" else _WHOLE.decode(text)
-        if len(text) >= self.BEGINNING:
-            self.lists[text[: self.BEGINNING]] = [(text, tools), *alike[: self.ALIKE - 1]]
+        self.lists[text[: self.BEGINNING]] = [(text, tools), *alike[: self.ALIKE - 1]]
         return tools
 
     def _tool(self, text: bytes) -> Any:
