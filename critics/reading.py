@@ -5,6 +5,7 @@ Left out: what is an error and what isn't (`critics.rules`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 from critics.answers import Answer, answer_of, flagged_answer
@@ -219,36 +220,40 @@ class _Joined:
                 own = waiting.get(call_id if type(call_id) is str else str(call_id or ""))
                 if own is None:
                     self.strays.append((self.turns[-1] if self.turns else 0, index))
-                for attempt in own or ():
+                    continue
+                for attempt in own:
                     if attempt.result is None:
                         attempt.result = message  # type: ignore[assignment]
                         break
             elif role == "assistant":
                 self.turns.append(index)
-                if made := message.get("tool_calls"):
-                    waiting[""] = self._called(index, _objects(made, "tool_calls"), waiting)
+                made = message.get("tool_calls")
+                if made:
+                    waiting[""] = self.calling[index] = attempts = _attempts(index, _objects(made, "tool_calls"))
+                    self.attempts += attempts
+                    _wait(attempts, waiting)
                 else:
                     waiting[""] = []
                     self.answers.append(index)
             elif role == "user":
                 self.users.append(index)
 
-    def _called(
-        self, index: int, made: Sequence[Mapping[str, Any]], waiting: dict[str, list[Attempt]]
-    ) -> list[Attempt]:
-        """The calls of a turn; from now on, their ids mean these calls."""
-        attempts = [Attempt(index, number, made) for number in range(len(made))]
-        self.calling[index] = attempts
-        self.attempts += attempts
-        if len(attempts) == 1:
-            waiting[attempts[0].id] = attempts
-            return attempts
-        for attempt in attempts:
-            waiting[attempt.id] = []
-        for attempt in attempts:
-            waiting[attempt.id].append(attempt)
-        return attempts
+
+def _attempts(index: int, made: Sequence[Mapping[str, Any]]) -> list[Attempt]:
+    return [Attempt(index, 0, made)] if len(made) == 1 else [Attempt(index, place, made) for place in range(len(made))]
 
 
+def _wait(attempts: list[Attempt], waiting: dict[str, list[Attempt]]) -> None:
+    """From now on, the ids of these calls mean them."""
+    if len(attempts) == 1:
+        waiting[attempts[0].id] = attempts
+        return
+    for attempt in attempts:
+        waiting[attempt.id] = []
+    for attempt in attempts:
+        waiting[attempt.id].append(attempt)
+
+
+@cache
 def _hint(code: ErrorCode) -> str:
     return hint_for(Violation(code=code, path="", expected="", came=None), "")

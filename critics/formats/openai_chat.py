@@ -6,7 +6,6 @@ The id may miss: the line's number stands for it. Arguments are a text or an obj
 """
 
 from collections.abc import Iterator, Mapping
-from operator import methodcaller
 from typing import Any
 
 from critics.formats.form import Form
@@ -38,12 +37,9 @@ def read(record: Record) -> Iterator[Mapping[str, Any]]:
 
 def quickly(line: Line) -> Mapping[str, Any] | None:
     value = plain_record(line.text)
-    if value is None or list in map(type, map(_CONTENT, value["messages"])):
+    if value is None or [message for message in value["messages"] if type(message.get("content")) is list]:
         return None
     return value if "id" in value else {"id": str(line.line), **value}
-
-
-_CONTENT = methodcaller("get", "content")
 
 
 def _kind(part: Any) -> str:
