@@ -46,6 +46,11 @@ class Reading:
     strays: Sequence[tuple[int, int]] = field(default=())
 
     @property
+    def shown(self) -> set[ErrorCode]:
+        """The codes that a schema or an answer shows."""
+        return self.violations.keys() | self.worded.keys()
+
+    @property
     def last_turn(self) -> int:
         """The message that a finding about the whole trajectory stands at."""
         return self.turns[-1] if self.turns else max(0, len(self.trajectory.messages) - 1)
@@ -130,14 +135,14 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
     check = _Check(trajectory, offered)
     judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
     for attempt in attempts:
-        attempt.answer = judge(attempt.result)
+        answer = attempt.answer = judge(attempt.result)
         attempt.arguments, attempt.violations = (
             check_logged(attempt.name, attempt.text, offered, check.catalogue) if check.plainly else check(attempt)
         )
         if not attempt.text and not attempt.violations and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             attempt.violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        if attempt.violations or attempt.refused:
+        if attempt.violations or answer is Answer.FLAGGED or answer is Answer.ERROR:
             suspects.append(attempt)
     return suspects
 

@@ -62,7 +62,7 @@ _HINTS = {
 
 for _code in ErrorCode:
     if _code in INVALID_CALL_CODES and _code is not ErrorCode.MALFORMED_CALL:
-        rule(_code, of_suspects=True)(_invalid_call(_code))
+        rule(_code, of_shown=True)(_invalid_call(_code))
 
 
 @rule(ErrorCode.MALFORMED_CALL)

@@ -14,11 +14,13 @@ RULES: dict[ErrorCode, Rule] = {}
 
 
 _OF_SUSPECTS: set[ErrorCode] = set()
+_OF_SHOWN: set[ErrorCode] = set()
 
 
-def rule(code: ErrorCode, *, of_suspects: bool = False) -> Callable[[Rule], Rule]:
+def rule(code: ErrorCode, *, of_suspects: bool = False, of_shown: bool = False) -> Callable[[Rule], Rule]:
     """Register a function as the rule of a code. One that is `of_suspects` finds nothing where the reading has none,
-    and isn't asked then. Raises ValueError if the code has a rule.
+    and isn't asked then; one that is `of_shown`, where neither a schema nor an answer shows its code. Raises ValueError
+    if the code has a rule.
     """
 
     def register(function: Rule) -> Rule:
@@ -27,6 +29,8 @@ def rule(code: ErrorCode, *, of_suspects: bool = False) -> Callable[[Rule], Rule
         RULES[code] = function
         if of_suspects:
             _OF_SUSPECTS.add(code)
+        if of_shown:
+            _OF_SHOWN.add(code)
         return function
 
     return register
@@ -41,8 +45,8 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
     reading = read(trajectory)
     if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
-    rules = [find for code, find in RULES.items() if reading.suspects or code not in _OF_SUSPECTS]
-    findings = [finding for find in rules for finding in find(reading)]
+    idle = _OF_SHOWN - reading.shown if reading.suspects else _OF_SHOWN | _OF_SUSPECTS
+    findings = [finding for code, find in RULES.items() if code not in idle for finding in find(reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
 
 
