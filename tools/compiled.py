@@ -10,7 +10,6 @@ Left out: which of our codes a violation gets (`tools.check`). A `$ref` is never
 
 import json
 import pickle
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -21,7 +20,7 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 
 from tools.keywords import FORMATS, MAX_REFERENCES, Validator, bounded_errors, format_checker
-from tools.misfits import Misfit, is_plain, misfits
+from tools.misfits import Misfit, is_plain, local, misfits
 from tools.patterns import reads_alike
 from tools.plain import acceptor
 
@@ -74,11 +73,13 @@ class Compiled:
     def misfits(self, value: Any) -> Iterator[Misfit]:
         """What jsonschema says is wrong. Raises ValueError if the schema is none."""
         self._compile()
-        if self.plain:
-            return misfits(self.parameters, value, _LEAF[self.formats])
-        if self.validator is None:
+        if self.validator is None and self.plain:
+            self.validator = _LEAF[self.formats].evolve(schema=self.parameters)
+        elif self.validator is None:
             # What jsonschema-rs is trusted with, it has found to be a schema: that takes jsonschema milliseconds.
             self.validator = _validator(json.dumps(self.parameters, default=dict), self.formats, self.trusted)
+        if self.plain:
+            return misfits(self.parameters, value, self.validator)
         return map(Misfit.of, bounded_errors(self.validator, value))
 
 
@@ -149,17 +150,9 @@ class _Survey:
         self.weight += self.weights.get(reference, 1)
         if reference not in self.followed:
             self.followed[reference] = False
-            self.followed[reference] = self.trusts(_local(reference, self.root))
+            self.followed[reference] = self.trusts(local(reference, self.root))
             self.weights[reference] = self.weight - before
         return self.followed[reference]  # still False inside its own walk: a circle
-
-
-def _local(reference: str, root: Mapping[str, Any]) -> Any:
-    """The part of a schema that `#/$defs/NAME` names; ValueError for what is not of that form or not there."""
-    match = re.fullmatch(r"#/(\$defs|definitions)/([\w.-]+)", reference)
-    if match is None or match[2] not in root.get(match[1], {}):
-        raise ValueError(f"{reference!r} is not among the schema's $defs")
-    return root[match[1]][match[2]]
 
 
 _LEAF = {True: Validator({}, format_checker=format_checker()), False: Validator({})}

@@ -53,7 +53,7 @@ def _name(error: ValidationError) -> str:
 
 
 def is_plain(schema: Any) -> bool:
-    """Whether `misfits` reads all of a schema, if it is one."""
+    """Whether `misfits` surely reads all of a schema, if it is one. A `$ref` may lead in a circle."""
     if not isinstance(schema, dict):
         return schema is True  # at a `false`, jsonschema says another place
     for keyword, wanted in schema.items():
@@ -76,7 +76,8 @@ Steps = tuple[Any, ...]
 
 
 def misfits(schema: Any, value: Any, leaf: Any, place: Steps = ()) -> Iterator[Misfit]:
-    """What in a value doesn't fit a plain schema. `leaf` is a validator that knows types and formats."""
+    """What in a value doesn't fit a plain schema. `leaf` is a validator that knows types and formats; where there are
+    `$ref`s, its own schema is the root."""
     for keyword, wanted in schema.items() if schema is not True else ():
         if keyword in _STRUCTURE:
             yield from _STRUCTURE[keyword](wanted, value, leaf, place, schema)
@@ -101,6 +102,21 @@ def json_path(parent: str, key: str | int) -> str:
 
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*$")
+
+
+def local(reference: Any, root: Mapping[str, Any]) -> Any:
+    """The part of a schema that `#/$defs/NAME` names; ValueError for what is not of that form or not there."""
+    match = _LOCAL.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None or match[2] not in root.get(match[1], {}):
+        raise ValueError(f"{reference!r} is not among the schema's $defs")
+    return root[match[1]][match[2]]
+
+
+_LOCAL = re.compile(r"#/(\$defs|definitions)/([\w.-]+)")
+
+
+def _reference(wanted: Any, value: Any, leaf: Any, place: Steps, _: Any) -> Iterator[Misfit]:
+    yield from misfits(local(wanted, leaf.schema), value, leaf, place)
 
 
 def _type(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> Iterator[Misfit]:
@@ -169,6 +185,7 @@ def _any_of(wanted: Any, value: Any, leaf: Any, place: Steps, schema: Any) -> It
 
 
 _STRUCTURE: Mapping[str, Callable[..., Iterator[Misfit]]] = {
+    "$ref": _reference,
     "type": _type,
     "properties": _properties,
     "required": _required,
@@ -183,4 +200,4 @@ _LEAVES: Mapping[str, Callable[..., Iterator[ValidationError]]] = {
         "minProperties maxProperties multipleOf pattern uniqueItems format"
     ).split()
 }
-_UNREAD = (Validator.VALIDATORS.keys() - _STRUCTURE.keys() - _LEAVES.keys()) | {"$schema", "$id"}
+_UNREAD = (Validator.VALIDATORS.keys() - _STRUCTURE.keys() - _LEAVES.keys()) | {"$schema", "$id", "$ref"}

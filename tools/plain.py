@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tools.keywords import FORMATS
-from tools.misfits import KINDS
+from tools.misfits import KINDS, local
 
 Test = Callable[[Any], bool]
 Types = frozenset[type]
@@ -25,42 +25,93 @@ def acceptor(schema: Any, formats: bool) -> Test | None:
     """The function for a schema; None for one that is not plain. So a schema that has one is JSON Schema, and of
     Draft 2020-12. With `formats` those of `tools.keywords.FORMATS` are asserted."""
     try:
-        types, tests = _read(schema, formats)
+        return _Reader(schema, formats).test(schema)
     except (NotPlain, RecursionError):
         return None
-    return _whole(types, tests)
 
 
-def _read(schema: Any, formats: bool) -> tuple[Types | None, list[Test]]:
-    """The types that a schema asks for, None for any, and what else it asks for."""
-    if schema is True:
-        return None, []
-    if type(schema) is not dict:
-        raise NotPlain
-    types: Types | None = None
-    tests: list[Test] = []
-    for keyword, wanted in schema.items():
-        if keyword in _REMARKS:
-            if not isinstance(wanted, _REMARKS[keyword]):
-                raise NotPlain
-        elif keyword == "type":
-            types = _types(wanted)
-        elif keyword in _LIMITS:
-            kinds, limit = _LIMITS[keyword]
-            if type(wanted) not in kinds or (keyword in _SIZES and wanted < 0):
-                raise NotPlain
-            tests.append(limit(wanted))
-        elif keyword == "items":
-            tests.append(_items(_whole(*_read(wanted, formats))))
-        elif keyword == "anyOf":
-            tests.append(_any_of([_whole(*_read(part, formats)) for part in _listed(wanted)]))
-        elif keyword == "format":
-            tests += _format(wanted, formats)
-        elif keyword not in _OBJECTS:
+class _Reader:
+    """Reads a schema and its parts."""
+
+    MAX_REFERENCES = 100
+    """More `$ref`s, each written out in its place, are not plain, nor those that lead in a circle."""
+
+    def __init__(self, root: Any, formats: bool) -> None:
+        self.root = root
+        self.formats = formats
+        self.references = 0
+
+    def test(self, schema: Any) -> Test:
+        return _whole(*self.read(schema))
+
+    def read(self, schema: Any) -> tuple[Types | None, list[Test]]:
+        """The types that a schema asks for, None for any, and what else it asks for."""
+        if schema is True:
+            return None, []
+        if type(schema) is not dict:
             raise NotPlain
-    if not _OBJECTS.isdisjoint(schema):
-        tests.append(_object(schema, formats))
-    return types, tests
+        types: Types | None = None
+        tests: list[Test] = []
+        for keyword, wanted in schema.items():
+            if keyword in _REMARKS:
+                if not isinstance(wanted, _REMARKS[keyword]):
+                    raise NotPlain
+            elif keyword == "type":
+                types = _types(wanted)
+            elif keyword in _LIMITS:
+                tests.append(_limit(keyword, wanted))
+            elif keyword == "items":
+                tests.append(_items(self.test(wanted)))
+            elif keyword == "anyOf":
+                tests.append(_any_of([self.test(part) for part in _listed(wanted)]))
+            elif keyword == "format":
+                tests += _format(wanted, self.formats)
+            elif keyword == "$ref":
+                tests.append(self._reference(wanted))
+            elif keyword in _DEFINITIONS:
+                _ = [self.test(part) for part in _named(wanted).values()]
+            elif keyword not in _OBJECTS:
+                raise NotPlain
+        if not _OBJECTS.isdisjoint(schema):
+            tests.append(self._object(schema))
+        return types, tests
+
+    def _reference(self, reference: Any) -> Test:
+        self.references += 1
+        try:
+            part = local(reference, self.root)
+        except ValueError as error:
+            raise NotPlain from error
+        if self.references > self.MAX_REFERENCES:
+            raise NotPlain
+        return self.test(part)
+
+    def _object(self, schema: Mapping[str, Any]) -> Test:
+        needed = _names(schema.get("required", []))
+        types: dict[str, Types] = {}  # of the properties that ask for nothing else
+        tests: dict[str, Test] = {}
+        for name, part in _named(schema.get("properties", {})).items():
+            kinds, more = self.read(part)
+            if kinds is not None and not more:
+                types[name] = kinds
+            else:
+                tests[name] = _whole(kinds, more)
+        additional = schema.get("additionalProperties", True)
+        others = _nothing if additional is False else self.test(additional)
+
+        def accepts(value: Any) -> bool:
+            if type(value) is not dict or not needed <= value.keys():
+                return False
+            for name, part in value.items():
+                kinds = types.get(name)
+                if kinds is None:
+                    if not tests.get(name, others)(part):
+                        return False
+                elif type(part) not in kinds:
+                    return False
+            return True
+
+        return accepts
 
 
 _REMARKS: Mapping[str, type | tuple[type, ...]] = {
@@ -74,6 +125,7 @@ _REMARKS: Mapping[str, type | tuple[type, ...]] = {
     "writeOnly": bool,
 }
 """What says nothing of a value, and the type that it has to have itself."""
+_DEFINITIONS = frozenset({"$defs", "definitions"})
 _OBJECTS = frozenset({"properties", "required", "additionalProperties"})
 
 
@@ -103,41 +155,20 @@ def _listed(wanted: Any) -> list[Any]:
     return wanted
 
 
-def _object(schema: Mapping[str, Any], formats: bool) -> Test:
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    if type(properties) is not dict or type(required) is not list or not all(type(name) is str for name in required):
+def _named(wanted: Any) -> dict[str, Any]:
+    if type(wanted) is not dict:
         raise NotPlain
-    needed = frozenset(required)
-    if len(needed) < len(required):
+    return wanted
+
+
+def _names(wanted: Any) -> frozenset[str]:
+    if type(wanted) is not list or not all(type(name) is str for name in wanted) or len(set(wanted)) < len(wanted):
         raise NotPlain
-    types: dict[str, Types] = {}  # of the properties that ask for nothing else
-    tests: dict[str, Test] = {}
-    for name, part in properties.items():
-        kinds, more = _read(part, formats)
-        if kinds is not None and not more:
-            types[name] = kinds
-        else:
-            tests[name] = _whole(kinds, more)
-    others = _others(schema.get("additionalProperties", True), formats)
-
-    def accepts(value: Any) -> bool:
-        if type(value) is not dict or not needed <= value.keys():
-            return False
-        for name, part in value.items():
-            kinds = types.get(name)
-            if kinds is None:
-                if not tests.get(name, others)(part):
-                    return False
-            elif type(part) not in kinds:
-                return False
-        return True
-
-    return accepts
+    return frozenset(wanted)
 
 
-def _others(wanted: Any, formats: bool) -> Test:
-    """What is asked of properties that have no name."""
-    return (lambda _: False) if wanted is False else _whole(*_read(wanted, formats))
+def _nothing(_: Any) -> bool:
+    return False
 
 
 def _items(test: Test) -> Test:
@@ -155,6 +186,13 @@ def _format(wanted: Any, formats: bool) -> list[Test]:
         return []
     fits = FORMATS[wanted]
     return [lambda value: type(value) is str and fits(value)]
+
+
+def _limit(keyword: str, wanted: Any) -> Test:
+    kinds, limit = _LIMITS[keyword]
+    if type(wanted) not in kinds or (keyword in _SIZES and wanted < 0):
+        raise NotPlain
+    return limit(wanted)
 
 
 def _enum(wanted: list[Any]) -> Test:
