@@ -1,7 +1,7 @@
 """A rule that guesses: the value of an argument `..._id` that no message before said."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from critics.attempt import Attempt
@@ -23,7 +23,9 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     said: _Said | None = None
     for attempt in reading.attempts:
         text = attempt.text
-        for place, value in _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ():
+        if '_id"' not in text and "\\u" not in text:
+            continue
+        for place, value in _ids(attempt.arguments):
             said = said or _Said(reading)
             if not said.before(attempt, str(value)):
                 path = path_of(place)
@@ -83,44 +85,52 @@ class _Said:
         return not (message.get("is_error") or id(message) in self.refused)
 
 
-_ESCAPE = re.compile(r"\\+[bfnrt]")
+_ESCAPES = ("\\b", "\\f", "\\n", "\\r", "\\t")
 
 
 def _says(text: str, word: str) -> bool:
     """Whether a word is among those of a text, read loosely: `order12` also says `12`, and an escape in JSON (`\\n`)
     parts two words."""
-    if word not in text:
-        return False
-    plain = _ESCAPE.sub(" ", text) if "\\" in text else text
-    return _stands_in(plain, word) or (word.isdecimal() and _stands_in(plain, word, str.isdecimal))
+    start = text.find(word)
+    while start != -1:
+        before = text[max(0, start - 2) : start]
+        after = text[start + len(word) : start + len(word) + 1]
+        if before[-1:] + word[0] not in _ESCAPES:  # else the word's first letter is an escape's
+            before = "" if before in _ESCAPES else before[-1:]
+            if not (before.isalnum() or after.isalnum() or before == "_" or after == "_"):
+                return True
+            if word.isdecimal() and not (before.isdecimal() or after.isdecimal()):
+                return True
+        start = text.find(word, start + 1)
+    return False
 
 
-def _is_of_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
-
-
-def _stands_in(text: str, value: str, goes_on: Callable[[str], bool] = _is_of_word) -> bool:
-    """Whether a value is in a text with nothing right before or after it that it would go on with."""
+def _stands_in(text: str, value: str) -> bool:
+    """Whether a value is in a text with no letter or digit right before or after it."""
     start = text.find(value)
     while start != -1:
         end = start + len(value)
-        if not (goes_on(text[start - 1 : start]) or goes_on(text[end : end + 1])):
+        before, after = text[start - 1 : start], text[end : end + 1]
+        if not (before.isalnum() or after.isalnum() or before == "_" or after == "_"):
             return True
         start = text.find(value, start + 1)
     return False
 
 
-def _ids(arguments: Mapping[str, Any]) -> Iterator[tuple[Steps, str | int]]:
+def _ids(arguments: Mapping[str, Any]) -> list[tuple[Steps, str | int]]:
     """Every string or number under a name that ends in `_id`, nested too, with its place."""
+    found: list[tuple[Steps, str | int]] = []
     pending: list[tuple[Steps, Any]] = [((), arguments)]
     while pending:
         place, value = pending.pop()
         for key, part in value.items() if type(value) is dict else enumerate(value):
             kind = type(part)
-            if kind is dict or kind is list:
+            if kind is str or kind is int:
+                if type(key) is str and key.endswith("_id"):
+                    found.append(((place, key), part))
+            elif kind is dict or kind is list:
                 pending.append(((place, key), part))
-            elif (kind is str or kind is int) and type(key) is str and key.endswith("_id"):
-                yield (place, key), part
+    return found
 
 
 def _is_default(reading: Reading, attempt: Attempt, path: str, value: str | int) -> bool:
