@@ -32,6 +32,10 @@ class Answer(Enum):
     FAULT = "fault"
 
 
+NONE, NO_ERROR, ERROR, FLAGGED, FAULT = Answer
+"""Python 3.11 takes as long to find a member in its enum as to search a short text."""
+
+
 _NOTHING = r"""\\*["']?\s*[:=]\s*(?:false|null|none|\\*""\\*|\\*''\\*|\[\]|\{\}|0\b)"""
 _NO_ERROR = re.compile(rf"""(?:is_?error|errors?|error_?message|failed){_NOTHING}|(?:errors|failed)["']\s*:\s*\d+""")
 _MAY_SAY_SO = re.compile(rf"""error(?:s|_?message)?(?:{_NOTHING}|["']\s*:\s*\d)""")
@@ -75,7 +79,7 @@ REFUSING = (
 def answer_of(result: Mapping[str, Any] | None) -> Answer:
     """What a tool's message is taken for."""
     if result is None:
-        return Answer.NONE
+        return NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
     text = _text(result)
     return (_remembered if len(text) <= SHORT else _answer)(text, flagged)
@@ -84,14 +88,14 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
 def _answer(text: str, flagged: bool) -> Answer:
     ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
-        return Answer.NONE if not ends or ends.isspace() else Answer.NO_ERROR
+        return NONE if not ends or ends.isspace() else NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
     plain = _without_flags(ends)
     if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
-        return Answer.NO_ERROR
+        return NO_ERROR
     if not ends.startswith('{"errors"') and _is_fault(plain):  # what our own worlds refuse is no fault of theirs
-        return Answer.FAULT
-    return Answer.FLAGGED if flagged else Answer.ERROR
+        return FAULT
+    return FLAGGED if flagged else ERROR
 
 
 SHORT = 250
@@ -119,8 +123,8 @@ def _beginning(ends: str) -> int:
 def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
     """The same where the world is one of ours, which flags every error: what its results speak of is data."""
     if result is None:
-        return Answer.NONE
-    return Answer.FLAGGED if result.get("is_error") else Answer.NO_ERROR
+        return NONE
+    return FLAGGED if result.get("is_error") else NO_ERROR
 
 
 def refuses(result: Mapping[str, Any]) -> bool:

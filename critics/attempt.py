@@ -5,9 +5,10 @@ Left out: how calls are gathered and checked (`critics.reading`), and what an an
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
-from critics.answers import Answer, refuses
+from critics.answers import ERROR, FAULT, FLAGGED, NO_ERROR, Answer, refuses
 from critics.finding import NAME_CODES, content_of
 from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
@@ -69,12 +70,12 @@ class Attempt:
         """
         if not self.violations or self.result is None or self.violations[0].code in NAME_CODES:
             return False
-        return self.answer is Answer.NO_ERROR and not refuses(self.result)
+        return self.answer is NO_ERROR and not refuses(self.result)
 
     @property
     def refused(self) -> bool:
         """Whether the environment answered with an error that is not its own fault."""
-        return self.answer is Answer.FLAGGED or self.answer is Answer.ERROR
+        return self.answer is FLAGGED or self.answer is ERROR
 
     @property
     def wording(self) -> Wording | None:
@@ -82,21 +83,24 @@ class Attempt:
         if self._wording is False:
             asked = self.result is not None and not self.violations and self.refused
             text = content_of(self.result)[:WORDS] if asked and self.result else ""
-            self._wording = wording_of(text) if text and not errors_in(text) else None
+            self._wording = _wording_of(text) if text and not errors_in(text) else None
         return self._wording
 
     @property
     def failed(self) -> bool:
         """Whether the call led to nothing by its own fault."""
-        if self.answer is Answer.FAULT:
+        if self.answer is FAULT:
             return False
         return self.refused or (bool(self.violations) and not self.tolerated)
 
     @property
     def succeeded(self) -> bool:
-        if self.answer is Answer.NO_ERROR and not self.violations:
+        if self.answer is NO_ERROR and not self.violations:
             return True
-        return self.result is not None and self.answer is not Answer.FAULT and not self.failed
+        return self.result is not None and self.answer is not FAULT and not self.failed
+
+
+_wording_of = lru_cache(maxsize=1024)(wording_of)  # environments refuse in the same words over and over
 
 
 def asks_the_same(one: Attempt, other: Attempt) -> bool:

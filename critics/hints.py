@@ -6,7 +6,7 @@ wording needs `make tiny`. Left out: hints that a model writes (`critics.judge.h
 (`critics.gold`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Literal
 
@@ -33,33 +33,46 @@ PLACEBOS = (
 
 def hint_for(violation: Violation, tool: str) -> str:
     """The hint for one violation of a call of `tool`."""
-    argument = violation.path.removeprefix("$.")
-    match violation.code:
-        case ErrorCode.NONEXISTENT_TOOL | ErrorCode.UNAVAILABLE_TOOL if not violation.allowed:
-            return "Reminder: no tools are available."
-        case ErrorCode.NONEXISTENT_TOOL | ErrorCode.UNAVAILABLE_TOOL:
-            return f"Reminder: the available tools are: {_listed(violation.allowed)}."
-        case ErrorCode.INVALID_VALUE if violation.allowed:
-            return f"Reminder: {argument} must be one of: {_listed(violation.allowed)}."
-        case ErrorCode.INVALID_VALUE:
-            return f"Reminder: {argument} must satisfy: {violation.expected}."
-        case ErrorCode.WRONG_TYPE:
-            return f"Reminder: {argument} must be of type: {violation.expected}."
-        case ErrorCode.MISSING_ARGUMENT:
-            return f"Reminder: {tool} requires: {_listed(violation.allowed)}."
-        case ErrorCode.UNEXPECTED_ARGUMENT if not violation.allowed:
-            return f"Reminder: {tool} takes no arguments."
-        case ErrorCode.UNEXPECTED_ARGUMENT:
-            return f"Reminder: {tool} takes only: {_listed(violation.allowed)}."
-        case ErrorCode.MALFORMED_CALL:
-            return "Reminder: a call is one JSON object with a name and arguments, closed before the turn ends."
-        case ErrorCode.DOMAIN_REJECTION:
-            return "Reminder: use what the request and the results say; the world refuses what does not fit them."
-        case _:
-            return NEUTRAL_HINTS.get(violation.code, "")
+    say = _HINTS.get(violation.code)
+    return say(violation, tool) if say else NEUTRAL_HINTS.get(violation.code, "")
 
+
+def _of_names(violation: Violation, _: str) -> str:
+    if not violation.allowed:
+        return "Reminder: no tools are available."
+    return f"Reminder: the available tools are: {_listed(violation.allowed)}."
+
+
+def _of_value(violation: Violation, _: str) -> str:
+    if violation.allowed:
+        return f"Reminder: {_argument(violation)} must be one of: {_listed(violation.allowed)}."
+    return f"Reminder: {_argument(violation)} must satisfy: {violation.expected}."
+
+
+def _of_extra(violation: Violation, tool: str) -> str:
+    if not violation.allowed:
+        return f"Reminder: {tool} takes no arguments."
+    return f"Reminder: {tool} takes only: {_listed(violation.allowed)}."
+
+
+def _argument(violation: Violation) -> str:
+    return violation.path.removeprefix("$.")
+
+
+_HINTS: Mapping[ErrorCode, Callable[[Violation, str], str]] = {
+    ErrorCode.NONEXISTENT_TOOL: _of_names,
+    ErrorCode.UNAVAILABLE_TOOL: _of_names,
+    ErrorCode.INVALID_VALUE: _of_value,
+    ErrorCode.UNEXPECTED_ARGUMENT: _of_extra,
+    ErrorCode.WRONG_TYPE: lambda part, _: f"Reminder: {_argument(part)} must be of type: {part.expected}.",
+    ErrorCode.MISSING_ARGUMENT: lambda part, tool: f"Reminder: {tool} requires: {_listed(part.allowed)}.",
+}
 
 NEUTRAL_HINTS = {
+    ErrorCode.MALFORMED_CALL: "Reminder: a call is one JSON object with a name and arguments, closed before the turn "
+    "ends.",
+    ErrorCode.DOMAIN_REJECTION: "Reminder: use what the request and the results say; the world refuses what does not "
+    "fit them.",
     ErrorCode.PROTOCOL_VIOLATION: "Reminder: every turn is either a call or an answer.",
     ErrorCode.UNGROUNDED_VALUE: "Reminder: ids come from the request and from the results, as they are written there.",
     ErrorCode.REPEATED_CALL: "Reminder: this call was made before and nothing has changed since; its result stands.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
-from critics.answers import Answer, answer_of, flagged_answer
+from critics.answers import ERROR, FLAGGED, answer_of, flagged_answer
 from critics.attempt import Attempt
 from critics.explaining import explained
 from critics.finding import CERTAIN, Confidence, Finding, content_of
@@ -142,7 +142,7 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
         if not attempt.text and not attempt.violations and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             attempt.violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        if attempt.violations or answer is Answer.FLAGGED or answer is Answer.ERROR:
+        if attempt.violations or answer is FLAGGED or answer is ERROR:
             suspects.append(attempt)
     return suspects
 
@@ -187,7 +187,7 @@ ANYTHING = Tool(name="", description="", parameters={})
 def _could_not_parse(attempt: Attempt) -> bool:
     """Whether an environment that was given no text for arguments says that this is no JSON; for others it is `{}`."""
     result = attempt.result
-    wrong = result is not None and answer_of(result) in (Answer.ERROR, Answer.FLAGGED)
+    wrong = result is not None and answer_of(result) in (ERROR, FLAGGED)
     wording = wording_of(content_of(result)[:1_000]) if wrong and result else None
     return wording is not None and wording.code is ErrorCode.MALFORMED_CALL
 

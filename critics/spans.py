@@ -5,7 +5,7 @@ All places are [start, end) in characters. Left out: tokens, and how calls are p
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -174,17 +174,17 @@ class CallPlace:
 
     def of(self, violation: Violation) -> Span:
         """The part of the call that a violation is about."""
-        match violation.code:
-            case ErrorCode.NONEXISTENT_TOOL | ErrorCode.UNAVAILABLE_TOOL:
-                return self.name
-            case ErrorCode.MALFORMED_CALL:
-                return self.whole
-            case ErrorCode.MISSING_ARGUMENT:
-                return self.closing(violation.path)
-            case ErrorCode.UNEXPECTED_ARGUMENT:
-                return self.member(violation.path)
-            case _:
-                return self.value(violation.path)
+        marked = _MARKED.get(violation.code, CallPlace.value)
+        return marked(self, violation.path)
+
+
+_MARKED: Mapping[ErrorCode, Callable[[CallPlace, str], Span]] = {
+    ErrorCode.NONEXISTENT_TOOL: lambda place, _: place.name,
+    ErrorCode.UNAVAILABLE_TOOL: lambda place, _: place.name,
+    ErrorCode.MALFORMED_CALL: lambda place, _: place.whole,
+    ErrorCode.MISSING_ARGUMENT: CallPlace.closing,
+    ErrorCode.UNEXPECTED_ARGUMENT: CallPlace.member,
+}
 
 
 def places(calls: Sequence[ToolCall], raw: str | None) -> list[CallPlace]:

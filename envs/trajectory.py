@@ -107,7 +107,7 @@ class Trajectory:
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
         if type(task) is not dict and not isinstance(task, Mapping):
             raise ValueError(f"expected task to be an object, came {type(task).__name__}")
-        for name, parts in (("tools", tools), ("turns", turns)) if turns else (("tools", tools),):
+        for name, parts in (("tools", tools), ("turns", turns)):
             if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
                 raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
         return cls(

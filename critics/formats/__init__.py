@@ -66,9 +66,10 @@ def read_logs(
     Raises InputError for a file that can't be opened.
     """
     lists = frozenset[str]().union(*(known.lists for known in FORMS.values()))
+    name = str(path)
     with _opened(path) as stream:
         for record in records(stream, lists):
-            place = Place(str(path), record.line)
+            place = Place(name, record.line)
             quick = form.quickly(record) if form is not None and isinstance(record, Line) else None
             if form is not None and quick is not None:
                 yield from _trajectories(form, place, quick, tools)
