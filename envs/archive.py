@@ -88,7 +88,7 @@ class _SharedTools:
         time that it takes to read over them. Else the line, and None."""
         start = line.find(_TOOLS, 0, 4096) + len(_TOOLS)
         start += line[start : start + 1] == b" "
-        alike = self.lists.get(line[start : start + self.BEGINNING], ())
+        alike = self.lists.get(line[start : start + self.BEGINNING], [])
         for place, (text, tools) in enumerate(alike):
             if line.startswith(text, start):
                 if place:
@@ -97,7 +97,7 @@ class _SharedTools:
         return line, None
 
     def decoded(self, text: bytes) -> Any:
-        alike = self.lists.get(text[: self.BEGINNING], ())
+        alike = self.lists.get(text[: self.BEGINNING], [])
         for known, tools in alike:
             if known == text:
                 return tools

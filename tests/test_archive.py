@@ -176,7 +176,8 @@ def test_only_an_assistant_calls() -> None:
     assert calls_of({"role": "user", "tool_calls": [CALL]}) == []
 
 
-TOOLS = json.dumps([{"type": "function", "function": {"name": "get_order", "parameters": {}}}])
+LONG = "What a shop says of its tools is longer than the lists that are looked up. " * 20
+TOOLS = json.dumps([{"type": "function", "function": {"name": "get_order", "description": LONG, "parameters": {}}}])
 
 
 @pytest.mark.parametrize(
