@@ -1,5 +1,7 @@
 """A shift at the desk: what a task holds, and what the model that learnt it does there."""
 
+import json
+
 import pytest
 
 from critics import criticize, measure
@@ -53,6 +55,24 @@ def test_each_person_speaks_when_the_one_before_was_answered() -> None:
     [trajectory] = rollout(ExpertPolicy(), "shift-v0", [5])
     asked = [message["content"] for message in trajectory.messages if message["role"] == "user"]
     assert asked == [case.request for case in make_shift("test", 5).cases]
+
+
+def test_results_show_the_records_that_they_are_about() -> None:
+    shown: set[str] = set()
+    for trajectory in rollout(ExpertPolicy(), "shift-v0", range(5, 9)):
+        start = make_shift("test", trajectory.task["seed"]).start
+        customers = {one.id: one for one in start.customers}
+        orders = {one.id: one for one in start.orders}
+        results = [json.loads(message["content"]) for message in trajectory.messages if message["role"] == "tool"]
+        for part in [*results, *(order for result in results for order in result.get("orders", ()))]:
+            shown |= part.keys() & {"order", "ticket", "shipment", "customer", "stock"}
+            if "customer" in part:
+                assert part["customer"]["name"] == customers[part["customer"]["customer_id"]].name
+            if order := orders.get(part.get("order_id")):
+                assert (part["order"]["item"], part["order"]["quantity"]) == (order.item, order.quantity)
+                assert part["customer"]["customer_id"] == order.customer_id
+                assert part["stock"]["item"] == order.item
+    assert shown == {"order", "ticket", "shipment", "customer", "stock"}
 
 
 def test_the_model_that_learnt_it_goes_through_whole_shifts_by_habit() -> None:
