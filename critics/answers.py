@@ -68,6 +68,7 @@ REFUSING = (
     "refuse", "reject", "illegal", "not allowed", "not permitted", "not valid", "bad request", "sorry", "expected",
     "violat", "mismatch", "incorrect", "wrong", "no tool", "no function", "not a ", "not have", "not callable",
     "out of range", "malformed", "could not", "should be", "not enough", "too many", "not implemented", "unauthorized",
+    "available tool", "available function", "valid tool", "valid function", "did you mean", "try again",
 )  # fmt: skip
 """An answer that has none of these in it is no error, in any environment whose words are English."""
 

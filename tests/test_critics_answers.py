@@ -138,9 +138,27 @@ def test_what_was_carried_out_all_the_same_is_a_warning(arguments: Any, code: st
         assert ("carried out" in finding.explanation) is (confidence == WARNING)
 
 
-def test_no_answer_makes_a_name_one_of_the_tools() -> None:
-    _, (finding,) = answered({}, "done", name="look")
-    assert (finding.code, finding.confidence) == (ErrorCode.NONEXISTENT_TOOL, CERTAIN)
+def test_a_name_in_no_list_is_a_warning_only_where_the_answer_says_back_what_was_asked() -> None:
+    for name, arguments, result, confidence in (
+        ("look", {"at": "the garden"}, "The garden: the garden is in bloom", WARNING),
+        ("look", {"at": "the garden"}, '{"seen": ["a tree"]}', CERTAIN),
+        ("look", {"at": "the garden"}, "the garden: did you mean search?", CERTAIN),
+        ("look", {"at": "the garden"}, "Available tools: search. Not the garden", CERTAIN),
+        ("look", {"at": "it"}, "with it", CERTAIN),
+        ("look", {}, "done", CERTAIN),
+        ("look", ["the garden"], "the garden", CERTAIN),
+        ("look", "the garden", "the garden", CERTAIN),
+        ("look<|channel|>commentary", {"at": "the garden"}, "the garden", CERTAIN),
+    ):
+        _, (finding,) = answered(arguments, result, name=name)
+        assert (finding.code, finding.confidence) == (ErrorCode.NONEXISTENT_TOOL, confidence)
+
+
+def test_the_worlds_here_carry_nothing_out_that_breaks_a_schema() -> None:
+    record = {"env": "workspace-v0", "success": True, "task": {"seed": 1, "split": "test"}}
+    for name, arguments in (("search", {"query": 5}), ("look", {"at": "the garden"})):
+        _, (finding,) = answered(arguments, "the garden: 3 pages", name=name, **record)
+        assert finding.confidence == CERTAIN
 
 
 @pytest.mark.parametrize(("text", "code", "name"), WORDINGS)
