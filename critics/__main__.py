@@ -42,10 +42,10 @@ class Config:
     files: Annotated[
         Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE...", help_behavior_hint="(- is standard input)")
     ]
-    """Logs: our trajectories, OpenAI's or Anthropic's messages in JSONL, tau2-bench's results.json, BFCL's results,
+    """Logs: our trajectories, OpenAI's or Anthropic's messages in JSONL, results of tau-bench, tau2-bench and BFCL,
     verifiers' traces.jsonl. The form is told from the content."""
     format: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """The form of the files, where it is told wrong: hintsight, openai, anthropic, tau2, bfcl or verifiers."""
+    """The form of the files, where it is told wrong: hintsight, openai, anthropic, tau, tau2, bfcl or verifiers."""
     tools: Annotated[UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="FILE")] = ()
     """The tools that were offered, where a log doesn't say: a JSON file of schemas (OpenAI's, Anthropic's, MCP's or
     BFCL's), or a module. May be given several times."""

@@ -65,6 +65,7 @@ def found(trajectories: Iterable[Trajectory]) -> set[tuple[int, int, str]]:
         ("bfcl_prompting_result.json", {(0, 5, "nonexistent_tool")}),
         ("bfcl_logged_inputs_result.json", {(0, 9, "unavailable_tool")}),
         ("anthropic.jsonl", {(0, 2, "wrong_type"), (0, 2, "nonexistent_tool")}),
+        ("tau_results.json", {(1, 2, "malformed_call"), (1, 4, "nonexistent_tool"), (1, 6, "wrong_final_state")}),
     ],
 )
 def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, str]]) -> None:
@@ -72,9 +73,9 @@ def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, 
     assert errors <= found(trajectories)
 
 
-@pytest.mark.parametrize("name", ["tau2", "verifiers", "bfcl", "anthropic"])
+@pytest.mark.parametrize("name", ["tau", "tau2", "verifiers", "bfcl", "anthropic"])
 def test_a_form_is_told_as_it_is_named(name: str) -> None:
-    for path in LOGS.glob(f"{name}*.json*"):
+    for path in LOGS.glob(f"{name}[._]*"):
         assert read(path) == read(path, form_named(name))
         assert read(path)[0]
 
@@ -99,6 +100,25 @@ def test_what_is_known_of_tau2_is_kept() -> None:
     assert right.messages[0]["role"] == "system"
     assert not wrong.success
     assert (cut.stop_reason, cut.env) == (StopReason.TURN_LIMIT, "")  # it was not scored
+
+
+@pytest.mark.parametrize(
+    ("info", "reward", "stop"),
+    [
+        ({"reward_info": {"info": {"r_actions": 1.0}}}, 1.0, "answered"),
+        ({"reward_info": {"info": {"r_actions": 0.0}}}, 0.0, "answered"),  # the database is not as it should be
+        ({"reward_info": {"info": {"r_outputs": 0.0}}}, 0.0, "user_stop"),  # something was not said
+        ({"reward_info": None}, 0.0, "turn_limit"),
+        ({"error": "a lost connection"}, 0.0, "infrastructure_fault"),
+    ],
+)
+def test_how_a_trial_of_tau_bench_ended(tmp_path: Path, info: dict[str, Any], reward: float, stop: str) -> None:
+    path = tmp_path / "results.json"
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+    path.write_text(json.dumps([{"task_id": 3, "trial": 1, "reward": reward, "info": info, "traj": said}]))
+    (trajectory,), _ = read(path)
+    assert (trajectory.id, trajectory.stop_reason, trajectory.success) == ("3/1", stop, reward == 1.0)
+    assert not trajectory.tools_known
 
 
 def simulation(**more: Any) -> dict[str, Any]:
@@ -291,12 +311,13 @@ def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau2", "verifiers"])
+@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau", "tau2", "verifiers"])
 def test_no_record_is_so_odd_that_the_next_is_not_read(name: str, tmp_path: Path) -> None:
     """Any part of a record may be anything: it is read or refused, and nothing else happens."""
     path, random = tmp_path / "log.jsonl", Random(name)
-    text = CHAT if name == "openai" else next(LOGS.glob(f"{name}*")).read_text()
-    record = json.loads(text if name in ("openai", "tau2") else text.splitlines()[0])
+    text = CHAT if name == "openai" else next(LOGS.glob(f"{name}[._]*")).read_text()
+    record = json.loads(text if name in ("openai", "tau", "tau2") else text.splitlines()[0])
+    record = record[0] if name == "tau" else record
     everywhere = list(places(record))
     odd = [changed(record, random.choice(everywhere), random.choice(ODD)) for _ in range(60)]
     path.write_text("\n".join(map(json.dumps, [record, *odd, record])))
