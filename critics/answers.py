@@ -45,7 +45,10 @@ _WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
 WRAPPING = 240
 """An MCP result that was printed whole has its text so far from its beginning, at most."""
 _ERROR = re.compile(
-    r"""\W*+[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""\W*+(?:[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""|(?:input |tool |\d+ )?validation error|mcp error"""
+    r"""|(?:tool|function|action) \W?[\w.:/-]{1,80}\W? """
+    r"""(?:(?:is |was )?not (?:found|available|registered)|does not exist))"""
 )
 _ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
 _FAULT_WORDS = (

@@ -13,6 +13,7 @@ import critics.__main__ as command_line
 from critics import criticize
 from critics.formats import FORMS, Unreadable, form_named, read_logs
 from envs import StopReason, Trajectory
+from tools import INVALID_CALL_CODES
 from tools.command import InputError
 
 LOGS = Path(__file__).parent / "formats"
@@ -249,6 +250,32 @@ def test_python_calls_are_read_as_the_benchmark_reads_them(tmp_path: Path) -> No
         {"name": "grep", "arguments": r'{"pattern": "\\d", "file_name": {"a": [1, 2]}}'},
     ]
     assert trajectory.messages[2]["content"] == "Done [it]."
+
+
+def test_calls_that_a_model_writes_as_json_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    steps = ['[{"name": "mv", "arguments": {"source": "a"}}, {"name": "ls"}]', '{"name": "cd", "arguments": {}}', "[1]"]
+    path.write_text(json.dumps({"id": "multi_turn_base_0", "result": [steps]}))
+    (trajectory,), _ = read(path)
+    made = [call["function"] for message in trajectory.messages for call in message.get("tool_calls", ())]
+    assert [call["name"] for call in made] == ["mv", "ls", "cd"]
+    assert [call["arguments"] for call in made] == ['{"source": "a"}', "{}", "{}"]
+
+
+def test_no_text_for_arguments_is_malformed_where_the_benchmark_could_not_decode_it(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    remark = {"role": "handler_log", "content": "Error decoding the response.", "error": "Expecting value: line 1"}
+    fine = {"role": "handler_log", "content": "Successfully decoded the response.", "model_response_decoded": ["pwd()"]}
+    turn = {
+        "begin_of_turn_query": [{"role": "user", "content": "Where am I?"}],
+        "step_0": [{"role": "assistant", "content": [{"pwd": "{}"}, {"pwd": ""}]}, remark],
+        "step_1": [{"role": "assistant", "content": [{"pwd": ""}]}, fine, {"role": "tool", "content": "/home"}],
+    }
+    path.write_text(json.dumps({"id": "multi_turn_base_0", "result": [], "inference_log": [turn]}))
+    pwd = {"name": "pwd", "parameters": {"type": "dict", "properties": {}}}
+    (trajectory,), _ = read(path, None, [{"type": "function", "function": pwd}])
+    (finding,) = (part for part in criticize(trajectory) if part.code in INVALID_CALL_CODES)
+    assert (finding.code, finding.message_index, finding.call_index) == ("malformed_call", 1, 1)
 
 
 def test_a_benchmark_task_of_one_turn(tmp_path: Path) -> None:
