@@ -66,7 +66,7 @@ def found(trajectories: Iterable[Trajectory]) -> set[tuple[int, int, str]]:
         ("bfcl_prompting_result.json", {(0, 5, "nonexistent_tool")}),
         ("bfcl_logged_inputs_result.json", {(0, 9, "unavailable_tool")}),
         ("anthropic.jsonl", {(0, 2, "wrong_type"), (0, 2, "nonexistent_tool")}),
-        ("tau_results.json", {(1, 2, "malformed_call"), (1, 4, "nonexistent_tool"), (1, 6, "wrong_final_state")}),
+        ("tau-bench_results.json", {(1, 2, "malformed_call"), (1, 4, "nonexistent_tool"), (1, 6, "wrong_final_state")}),
     ],
 )
 def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, str]]) -> None:
@@ -74,7 +74,7 @@ def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, 
     assert errors <= found(trajectories)
 
 
-@pytest.mark.parametrize("name", ["tau", "tau2", "verifiers", "bfcl", "anthropic"])
+@pytest.mark.parametrize("name", ["tau-bench", "tau2", "verifiers", "bfcl", "anthropic"])
 def test_a_form_is_told_as_it_is_named(name: str) -> None:
     for path in LOGS.glob(f"{name}[._]*"):
         assert read(path) == read(path, form_named(name))
@@ -338,13 +338,13 @@ def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau", "tau2", "verifiers"])
+@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau-bench", "tau2", "verifiers"])
 def test_no_record_is_so_odd_that_the_next_is_not_read(name: str, tmp_path: Path) -> None:
     """Any part of a record may be anything: it is read or refused, and nothing else happens."""
     path, random = tmp_path / "log.jsonl", Random(name)
     text = CHAT if name == "openai" else next(LOGS.glob(f"{name}[._]*")).read_text()
-    record = json.loads(text if name in ("openai", "tau", "tau2") else text.splitlines()[0])
-    record = record[0] if name == "tau" else record
+    record = json.loads(text if name in ("openai", "tau-bench", "tau2") else text.splitlines()[0])
+    record = record[0] if name == "tau-bench" else record
     everywhere = list(places(record))
     odd = [changed(record, random.choice(everywhere), random.choice(ODD)) for _ in range(60)]
     path.write_text("\n".join(map(json.dumps, [record, *odd, record])))

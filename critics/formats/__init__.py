@@ -18,7 +18,7 @@ from critics.formats.form import Form, Refused
 from critics.formats.openai_chat import HINTSIGHT, OPENAI
 from critics.formats.records import Broken, Line, Record, records
 from critics.formats.tau2_results import TAU2
-from critics.formats.tau_results import TAU
+from critics.formats.tau_bench_results import TAU
 from critics.formats.verifiers_traces import VERIFIERS
 from envs import Trajectory
 from envs.archive import BUFFER

@@ -100,9 +100,9 @@ class _Log:
                 case "handler_log" if FORCED in str(entry.get("content")):
                     self.stop_reason = StopReason.TURN_LIMIT
                 case "handler_log" if str(entry.get("content")).startswith(UNDECODED):
-                    said = " ".join(str(entry[name]) for name in ("content", "error") if name in entry)
+                    remark = " ".join(str(entry[name]) for name in ("content", "error") if name in entry)
                     broken = [call["id"] for call in calls if _of_json(call["function"]["arguments"]) is None]
-                    self.messages += [result(call_id, said, is_error=True) for call_id in broken]
+                    self.messages += [result(call_id, remark, is_error=True) for call_id in broken]
                 case "tool" | "execution_result":
                     call_id = calls[answered]["id"] if answered < len(calls) else ""
                     answered += 1

@@ -26,7 +26,7 @@ def read(record: Record) -> Iterator[Mapping[str, Any]]:
     reward = float(value["reward"] or 0.0)
     ours = {
         "id": f"{value['task_id']}/{value.get('trial', 0)}",
-        "env": "tau",
+        "env": "tau-bench",
         "task": {"id": value["task_id"], "trial": value.get("trial")},
         "messages": value["traj"],
         "reward": reward,
@@ -47,4 +47,4 @@ def _stop(info: Mapping[str, Any], reward: float) -> str:
     return StopReason.ANSWERED if wrong or reward >= 1.0 else "user_stop"
 
 
-TAU = Form(name="tau", title="tau-bench's results", looks_like=looks_like, read=read)
+TAU = Form(name="tau-bench", title="tau-bench's results", looks_like=looks_like, read=read)
