@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critics import CERTAIN, WARNING, Finding, criticize, text_of
-from critics.answers import Answer, answer_of, refuses
+from critics.answers import HEAD, Answer, answer_of, refuses
 from critics.leaks import leak_in
 from critics.wording import wording_of
 from envs import Trajectory, read_trajectories
@@ -59,6 +59,11 @@ def mcp(text: str, error: bool) -> str:
         ("2 validation errors for search", Answer.ERROR),
         ("Input validation error: 'query' is a required property", Answer.ERROR),
         ("The tool box was not found in the shed", Answer.NO_ERROR),
+        (mcp('{\n  "error": "no page"\n}', False), Answer.ERROR),
+        (mcp('{\n  "error": null, "pages": 3\n}', False), Answer.NO_ERROR),
+        ('{"status": "error", "message": "no page"}', Answer.ERROR),
+        ("[{'error': 'log in to see the pages'}]", Answer.ERROR),
+        ('{"status": "errors are counted"}', Answer.NO_ERROR),
         (mcp("no page", True), Answer.FLAGGED),
         (mcp('{\n  "content": [{"text": "no page"}],\n  "isError": true\n}', False), Answer.FLAGGED),
         ("Error: Connection timeout to host", Answer.FAULT),
@@ -111,6 +116,16 @@ def test_the_words_of_dispatchers_mcp_pydantic_and_python(text: str, code: str, 
 @pytest.mark.parametrize("text", ["Order not found", "User does not exist", "Payment method not found", "Sold out", ""])
 def test_words_about_the_world_are_no_wording(text: str) -> None:
     assert wording_of(text) is None
+
+
+@pytest.mark.parametrize("flag", ["false", "null"])
+@pytest.mark.parametrize("name", ["isError", "is_error"])
+def test_a_flag_is_read_wherever_the_beginning_ends(flag: str, name: str) -> None:
+    for length in range(HEAD - 30, HEAD + 4):
+        before, after = "x" * length + f'"{name}": ', ', "rows": [' + "1, " * 100 + "1]}"
+        assert not refuses({"content": before + flag + after})
+        if length + len(f'"{name}') <= HEAD:
+            assert answer_of({"content": f"{before}true{after}"}) is Answer.FLAGGED
 
 
 @given(st.text(alphabet="tool functi'\\\"[]{}=:.,\n<|>", max_size=300))
