@@ -122,8 +122,11 @@ class Config:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] in (["bench"], ["score"]):
-        (bench if given[0] == "bench" else score).main(given[1:])
+    if given[:1] == ["bench"]:
+        bench.main(given[1:])
+        return 0
+    if given[:1] == ["score"]:
+        score.main(given[1:])
         return 0
     command = tyro.cli(
         Config,
