@@ -1,7 +1,7 @@
 """A shift at the store's desk: `hintsight/shift-v0`. Several people, one after the other, and hardly a turn to lose.
 
 A harder setting of store-v0, of the same people, things and tools: 10 to 12 calls a task, most of the tools offered,
-one turn more than an expert needs, and results that show whole records, so that a trajectory has some 2,000 tokens. So
+two turns more than an expert needs, and results that show whole records, so that a trajectory has some 2,000 tokens. So
 the final reward says little: nearly every trajectory of a model with habits fails, whatever else it did right. Frozen
 together with the tiny model that learnt it, as store-v0 is.
 """
@@ -178,7 +178,7 @@ class ShiftEnv(StoreEnv):
 
     task: Shift
 
-    def __init__(self, *, slack: int = 1, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
+    def __init__(self, *, slack: int = 2, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
         super().__init__(max_turns=max_turns, max_errors=max_errors, **options)
         self.slack, self.most_turns = slack, max_turns
 

@@ -45,7 +45,7 @@ SETTINGS = (
         name="hard",
         env="shift-v0",
         policy="tiny-shift",
-        says="10 to 12 calls a task, one turn to lose; hardly a task is solved before",
+        says="10 to 12 calls a task, two turns to lose; hardly a task is solved before",
     ),
 )
 
