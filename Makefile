@@ -45,7 +45,7 @@ pictures: install ## the pictures in eval/README.md, from the runs/demo that `ma
 	$(SHOT) --blink-settings=preferredColorScheme=0 --screenshot=eval/pictures/dark.png file://$(CURDIR)/runs/demo/report.html
 
 test: install ## run the tests on two cores; `make test ARGS="-k store"` hands options to pytest
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 slow: install ## run the tests that take minutes
 	$(PYTHON) -m pytest -m slow $(ARGS)

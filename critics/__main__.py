@@ -5,6 +5,7 @@ python -m critics results.json --tools tools.json        # tau2-bench, BFCL, ver
 python -m critics runs/*.jsonl --jsonl findings.jsonl    # every finding, one object a trajectory
 python -m critics runs/tiny.jsonl --fail-on nonexistent_tool
 python -m critics bench runs/tiny.jsonl                  # how fast all rules are, beside plain jsonschema
+python -m critics score labelled.jsonl                   # how good they are, by what environments said
 """
 
 import gc
@@ -20,7 +21,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
-from critics import bench
+from critics import bench, score
 from critics.finding import Criticized, write_findings
 from critics.formats import Form, Unreadable, form_named, read_logs, readable, reason_of
 from critics.judge.options import JudgeOptions
@@ -43,10 +44,10 @@ class Config:
     files: Annotated[
         Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE...", help_behavior_hint="(- is standard input)")
     ]
-    """Logs: our trajectories, OpenAI's or Anthropic's messages in JSONL, tau2-bench's results.json, BFCL's results,
+    """Logs: our trajectories, OpenAI's or Anthropic's messages in JSONL, results of tau-bench, tau2-bench and BFCL,
     verifiers' traces.jsonl. The form is told from the content."""
     format: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """The form of the files, where it is told wrong: hintsight, openai, anthropic, tau2, bfcl or verifiers."""
+    """The form of the files, where it is told wrong: hintsight, openai, anthropic, tau-bench, tau2, bfcl, verifiers."""
     tools: Annotated[UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="FILE")] = ()
     """The tools that were offered, where a log doesn't say: a JSON file of schemas (OpenAI's, Anthropic's, MCP's or
     BFCL's), or a module. May be given several times."""
@@ -125,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what was imported stays: to look through it again and again would take longer than a small file
     if given[:1] == ["bench"]:
         bench.main(given[1:])
+        return 0
+    if given[:1] == ["score"]:
+        score.main(given[1:])
         return 0
     command = tyro.cli(
         Config,

@@ -20,6 +20,8 @@ from critics.finding import content_of
 
 HEAD, TAIL = 400, 120
 """Errors say so at the beginning; MCP's flag stands at the end. The middle of a long answer is data."""
+FLAG = 20
+"""Characters that a flag such as `"isError": false` takes at most; none is cut in two."""
 
 
 class Answer(Enum):
@@ -49,9 +51,15 @@ _WRAPPED = re.compile(r"""text\\*["']?\s*[:=]\s*\\*["']""")
 WRAPPING = 240
 """An MCP result that was printed whole has its text so far from its beginning, at most."""
 _ERROR = re.compile(
-    r"""\W*+[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""\W*+(?:[\w.]*?(?:error|exception|traceback|failure|failed to|invalid |unknown |unexpected |missing |no such )"""
+    r"""|(?:input |tool |\d+ )?validation error|mcp error"""
+    r"""|(?:tool|function|action) \W?[\w.:/-]{1,80}\W? """
+    r"""(?:(?:is |was )?not (?:found|available|registered)|does not exist))"""
 )
-_ERROR_KEY = re.compile(r"""^\s*\{\s*\\*["'](?:errors?|error_?message|exception)\\*["']\s*:""")
+_SPACE = r"""(?:\s|\\+n)*"""
+_ERROR_KEY = re.compile(
+    rf"""{_SPACE}\[?{_SPACE}\{{{_SPACE}\\*["'](?:(?:errors?|error_?message|exception)\\*["']\s*:|status\\*["']\s*:\s*\\*["']error\b)"""
+)
 _FAULT_WORDS = (
     "rate limit", "too many requests", "quota", "econn", "enotfound", "network error", "temporarily",
     "service unavailable", "bad gateway", "fetch failed", "overloaded", "out of memory", "cannot connect",
@@ -72,6 +80,7 @@ REFUSING = (
     "refuse", "reject", "illegal", "not allowed", "not permitted", "not valid", "bad request", "sorry", "expected",
     "violat", "mismatch", "incorrect", "wrong", "no tool", "no function", "not a ", "not have", "not callable",
     "out of range", "malformed", "could not", "should be", "not enough", "too many", "not implemented", "unauthorized",
+    "available tool", "available function", "valid tool", "valid function", "did you mean", "try again",
 )  # fmt: skip
 """An answer that has none of these in it is no error, in any environment whose words are English."""
 
@@ -91,7 +100,7 @@ def _answer(text: str, flagged: bool) -> Answer:
         return NONE if not ends or ends.isspace() else NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
     plain = _without_flags(ends)
-    if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain):
+    if not flagged and not _ERROR.match(plain, _beginning(plain)) and not _ERROR_KEY.match(plain, _beginning(plain)):
         return NO_ERROR
     if not ends.startswith('{"errors"') and _is_fault(plain):  # what our own worlds refuse is no fault of theirs
         return FAULT
@@ -146,7 +155,11 @@ def _text(result: Mapping[str, Any]) -> str:
 def _ends(text: str) -> str:
     """The beginning and the end of an answer, in small letters."""
     end = len(text) - len(_NO_FLAG) if text.endswith(_NO_FLAG) else len(text)
-    ends = (text[:end] if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[len(text) - TAIL : end]}").lower()
+    if len(text) <= HEAD + TAIL:
+        ends = text[:end].lower()
+    else:
+        head = HEAD + FLAG if "error" in text[HEAD - FLAG : HEAD].lower() else HEAD
+        ends = f"{text[:head]} {text[len(text) - TAIL : end]}".lower()
     if "error" in ends:
         for flag in _FLAGS_OF_SUCCESS:
             ends = ends.replace(flag, "")

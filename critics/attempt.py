@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from critics.answers import ERROR, FAULT, FLAGGED, NO_ERROR, Answer, refuses
 from critics.finding import NAME_CODES, content_of
+from critics.leaks import leak_in
 from critics.spans import CallPlace, places
 from critics.wording import Wording, wording_of
 from envs import Message
@@ -18,6 +19,8 @@ from tools.call import parts_of
 
 WORDS = 1_000
 """Characters of an answer that are read for the environment's own words."""
+SAID_BACK = 3
+"""An argument of so many characters is no word that an answer has by chance, if it says it back at all."""
 
 
 class Attempt:
@@ -30,6 +33,8 @@ class Attempt:
     arguments: Mapping[str, Any]
     violations: Sequence[Violation]
     answer: Answer
+    checked = False
+    """Whether the environment is known to refuse whatever the schema forbids."""
     result: Message | None = None
     _call: ToolCall | None = None
     _place: CallPlace | None = None
@@ -64,13 +69,23 @@ class Attempt:
 
     @property
     def tolerated(self) -> bool:
-        """Whether the environment carried the call out although the schema forbids its arguments.
+        """Whether the environment carried the call out although the tools that were offered forbid it.
 
-        A name that is in no list is another matter: no answer makes it one of the tools that were offered.
+        A name that is in no list takes more than an answer without refusal: one that says back what the call asked for.
         """
-        if not self.violations or self.result is None or self.violations[0].code in NAME_CODES:
+        if self.checked or not self.violations or self.result is None or self.answer is not NO_ERROR:
             return False
-        return self.answer is NO_ERROR and not refuses(self.result)
+        return not refuses(self.result) and (self.violations[0].code not in NAME_CODES or self._is_said_back())
+
+    def _is_said_back(self) -> bool:
+        """Whether the answer has a text in it that is an argument of the call, which has no template's token."""
+        try:
+            given = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        said = content_of(self.result or {})
+        texts = [value for value in given.values() if isinstance(value, str)] if isinstance(given, dict) else []
+        return leak_in(self.name, ()) is None and any(text in said for text in texts if len(text) >= SAID_BACK)
 
     @property
     def refused(self) -> bool:

@@ -13,7 +13,7 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -153,15 +153,16 @@ def plain_loop(logs: Iterable[Log]) -> tuple[int, int]:
     calls = refused = 0
     compiled: dict[str, Any] = {}
     for tools, messages in logs:
-        validators = dict(_validators(tools, compiled))
+        known = dict(validators(tools, compiled))
         for message in messages:
             for call in message.get("tool_calls") or ():
                 calls += 1
-                refused += not _fits(call["function"], validators)
+                refused += not fits(call["function"], known)
     return calls, refused
 
 
-def _validators(tools: Sequence[Any], compiled: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def validators(tools: Sequence[Any], compiled: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A validator for each tool by name; `compiled` has those of schemas that came before."""
     for tool in tools:
         function = tool.get("function", tool)
         schema = function.get("parameters") or {}
@@ -171,8 +172,8 @@ def _validators(tools: Sequence[Any], compiled: dict[str, Any]) -> Iterator[tupl
         yield function["name"], compiled[text]
 
 
-def _fits(function: dict[str, Any], validators: dict[str, Any]) -> bool:
-    validator = validators.get(function["name"])
+def fits(function: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    validator = known.get(function["name"])
     if validator is None:
         return False
     try:

@@ -133,7 +133,8 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
     """Check all calls and judge their answers; the calls that something is wrong with."""
     suspects: list[Attempt] = []
     check = _Check(trajectory, offered)
-    judge = flagged_answer if _is_of_our_worlds(trajectory) else answer_of
+    checked = _is_of_our_worlds(trajectory)
+    judge = flagged_answer if checked else answer_of
     for attempt in attempts:
         answer = attempt.answer = judge(attempt.result)
         attempt.arguments, attempt.violations = (
@@ -143,6 +144,7 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
             expected = "arguments in JSON, as this environment reads no text at all"
             attempt.violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
         if attempt.violations or answer is FLAGGED or answer is ERROR:
+            attempt.checked = checked
             suspects.append(attempt)
     return suspects
 

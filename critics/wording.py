@@ -35,6 +35,7 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
         ),
         ("not ", r"(?:function|tool|action) (?:is )?(?:not (?:found|available|registered)|does not exist)"),
         ("n't exist", r"(?:function|tool|action)(?: name)? \W{0,2}[\w.:<>|-]{1,80}\W{0,2} doesn't exist"),
+        ("is not defined", r"server \\*['\"][^'\"]{1,80}\\*['\"] is not defined"),
         ("is not defined", r"name \\*'[\w.]+\\*' is not defined"),
         ("there is no", r"there is no (?:function|tool|action) (?:named|called)"),
         ("-32601", r"mcp error -32601"),
@@ -75,6 +76,7 @@ _TEXTS: dict[ErrorCode, tuple[tuple[str, str], ...]] = {
             r"(?:could not|failed to|unable to|cannot) (?:parse|decode)(?: the)?(?: (?:tool|function))?(?: call)?"
             r" arguments",
         ),
+        ("error decoding", r"error decoding (?:the )?(?:model|tool|function)"),
     ),
     ErrorCode.WRONG_TYPE: (
         ("is not of type", r"is not of type \\*['\"]\w+\\*['\"]"),

@@ -9,14 +9,12 @@ trajectories alone has nothing to hold where hardly a task is solved.
 from collections.abc import Iterable, Iterator, Sequence
 from math import log
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from critics.finding import CERTAIN, Criticized
-from distill.divergence import forward_kl
-from distill.head import Head, Speaker, divergences
-from distill.prefill import Trunk, on_trunks, plain_hidden
+from distill.prefill import Trunk, plain_hidden
 from distill.teacher import Reader
 from envs import calls_of
 
@@ -60,10 +58,3 @@ def endless(found: Sequence[Anchor], rng: Random) -> Iterator[Anchor]:
     """The anchors over and over, each time in another order; nothing where there are none."""
     while found:
         yield from rng.sample(found, len(found))
-
-
-def moved(model: Any, start: Speaker, minibatch: Sequence[Anchor]) -> torch.Tensor:
-    """KL(start || model) in nats a token, a scalar, over the minibatch's held tokens. The gradient is the model's."""
-    now_ND, _ = on_trunks(model, [anchor.trunk for anchor in minibatch])
-    start_ND = torch.cat([anchor.start_ND for anchor in minibatch])
-    return divergences(forward_kl, start, start_ND, Head(model), now_ND).mean()

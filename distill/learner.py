@@ -1,7 +1,8 @@
 """One round of learning: findings -> corrections -> hinted prefill -> update.
 
 The student is moved to the teacher, who has read the hint, at the error tokens of erroneous turns. It never sees a hint
-itself. Beside it, whether it acts and what it answers in the end are held to the start model (`distill.anchor`).
+itself. In the same pass what it was sure of, whether it acts and what it answers are held to the start model
+(`distill.anchor`).
 `distill.preparing` says what there is to learn, `distill.lesson` what a step makes small; `distill.run` does what is
 around it. Under torchrun each rank works on its share (`distill.ranks`, `distill.student`).
 """
@@ -24,7 +25,7 @@ from distill.alternatives import with_alternatives
 from distill.anchor import Anchor, anchors, endless, held
 from distill.config import HintKind, Scale, Update
 from distill.correction import Correction
-from distill.lesson import Lesson, Objective, Shares, Totals
+from distill.lesson import Lesson, Objective, Shares, Totals, holding
 from distill.preparing import Preparation, Prepared, context_length, hint_effect
 from distill.ranks import Ranks, micro_batches
 from distill.remote import RemoteTeacher
@@ -165,6 +166,8 @@ class Learner:
         criticized = list(criticized)
         corrections, lessons, dropped = self.prepare(criticized, rng, ratios)
         anchored = self._anchors(self.teacher.start, criticized) if self.teacher.start else []
+        if not self.update.detach:  # an anchor's tokens are where nothing is detached
+            lessons = holding(lessons, anchored)
         losses = list(self._steps(lessons, anchored, rng, watch))
         finite = [loss for loss in losses if loss.finite]
         figures = RoundFigures(
@@ -195,7 +198,10 @@ class Learner:
             return self.ranks.gathered(anchors(start, self.ranks.share(holding)))
 
     def _steps(self, lessons: Sequence[Lesson], held: Sequence[Anchor], rng: Random, watch: Watch) -> Iterator[Loss]:
-        """Pass over the lessons in random minibatches, each with as many anchors beside it; yields each step's loss."""
+        """Pass over the lessons in random minibatches; yields each step's loss.
+
+        Beside those that hold nothing are as many anchors.
+        """
         size = self.update.minibatch
         minibatches = [
             shuffled[start : start + size]
@@ -204,7 +210,7 @@ class Learner:
         ]
         beside = endless(held, rng)
         for step, minibatch in enumerate(minibatches, 1):
-            loss = self._step(minibatch, list(islice(beside, len(minibatch))))
+            loss = self._step(minibatch, list(islice(beside, sum(lesson.anchor is None for lesson in minibatch))))
             yield loss
             if not loss.finite:
                 return

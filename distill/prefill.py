@@ -7,7 +7,8 @@ itself, its trunk is the pass that the student makes anyway. A model whose layer
 every hinted context whole. Hidden states come out, at the asked positions only; `distill.head` makes logits of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -82,10 +83,18 @@ def on_detached(model: Any, trunk: Trunk, *, keep: bool = False) -> tuple[torch.
 
 
 @torch.no_grad()
-def on_branches(model: Any, trunks: Sequence[Trunk], keys: Keys | None, *, tokens: int = PASS_TOKENS) -> torch.Tensor:
+def on_branches(
+    model: Any,
+    trunks: Sequence[Trunk],
+    keys: Keys | None,
+    *,
+    tokens: int = PASS_TOKENS,
+    attending: Callable[[Any], AbstractContextManager[None]] = branch_attention,
+) -> torch.Tensor:
     """The branches of all trunks above the trunks' `keys`: hidden states [M, D] of their asked tokens.
 
-    About `tokens` branch tokens go through the model at a time. Without keys each hinted context is read whole.
+    About `tokens` branch tokens go through the model at a time, its layers `attending` as branches do. Without keys
+    each hinted context is read whole.
     """
     rows = [(row, branch) for row, trunk in enumerate(trunks) for branch in trunk.branches]
     if keys is None:
@@ -99,7 +108,7 @@ def on_branches(model: Any, trunks: Sequence[Trunk], keys: Keys | None, *, token
             taken = 0
         passes[-1].append((row, branch))
         taken += len(branch.ids)
-    with branch_attention(model):
+    with attending(model):
         return torch.cat([_one_pass(model, taken, keys) for taken in passes])
 
 

@@ -7,14 +7,18 @@ loss stays in the model until the next one's.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
+from distill.branches import Keys, branch_attention
 from distill.divergence import reverse_kl
 from distill.head import Head, divergences
+from distill.one_stage import Kernel, by_flex, by_sdpa, one_stage
 from distill.prefill import Branch, Trunk, hinted_hidden, on_branches, on_detached, on_trunks
+from distill.sharing import why_not_shared
 
 PLAIN = "plain forward and backward"
 NAIVE = "naive: a full hinted forward per error"
@@ -42,9 +46,8 @@ Way = Callable[[], Said]
 
 def ways(model: Any, trunk: Trunk) -> Mapping[str, Way]:
     """Each way by its name, in the order in which they are shown."""
-    cut = trunk.cut()
     with torch.no_grad():
-        _, keys = on_trunks(model, [cut], keep=True)
+        _, keys = on_trunks(model, [trunk.cut()], keep=True)
     return {
         PLAIN: partial(_plain, model, trunk),
         NAIVE: partial(_naive, model, trunk),
@@ -57,7 +60,11 @@ def ways(model: Any, trunk: Trunk) -> Mapping[str, Way]:
         "teacher alone: own trunk": lambda: Said(
             None, _said(model, next(hinted_hidden(model, [trunk]))[1], trunk.branches)
         ),
-        TEACHER_REUSED: lambda: Said(None, _said(model, on_branches(model, [cut], keys), trunk.branches)),
+        TEACHER_REUSED: partial(_reused, model, trunk, keys, branch_attention),
+        **{
+            f"{TEACHER_REUSED}, {kernel}": partial(_reused, model, trunk, keys, partial(one_stage, kernel=of))
+            for kernel, of in _kernels(model).items()
+        },
         "loss alone: logits whole": partial(_loss, model, len(trunk.asked), chunks=False),
         "loss alone: logits in chunks": partial(_loss, model, len(trunk.asked), chunks=True),
     }
@@ -150,6 +157,23 @@ def _detached(model: Any, trunk: Trunk) -> Said:
     divergence_N = divergences(reverse_kl, head, teacher_ND, head, hidden_ND)
     divergence_N.sum().backward()
     return Said(divergence_N.detach(), _said(model, teacher_ND, trunk.branches))
+
+
+def _kernels(model: Any) -> Mapping[str, Kernel]:
+    """What branches' attention could be instead, in one stage; flex_attention is one only where it is compiled."""
+    config = model.config.get_text_config()
+    if why_not_shared(model) or any(
+        getattr(config, name, None) for name in ("sliding_window", "attn_logit_softcapping")
+    ):
+        return {}
+    return {"sdpa": by_sdpa, "flex": by_flex} if model.device.type == "cuda" else {"sdpa": by_sdpa}
+
+
+def _reused(
+    model: Any, trunk: Trunk, keys: Keys | None, attending: Callable[[Any], AbstractContextManager[None]]
+) -> Said:
+    """The branches alone, off a trunk that was read already."""
+    return Said(None, _said(model, on_branches(model, [trunk.cut()], keys, attending=attending), trunk.branches))
 
 
 def _rewarded(model: Any, hidden_ND: torch.Tensor, trunk: Trunk) -> torch.Tensor:

@@ -12,11 +12,11 @@ import torch
 
 from critics import Criticized, criticize
 from critics.finding import CERTAIN
-from distill.anchor import anchors, endless, held, moved
+from distill.anchor import Anchor, anchors, endless, held
 from distill.config import Update
-from distill.head import Head
 from distill.learner import Learner
-from distill.teacher import Reader
+from distill.lesson import Objective
+from distill.teacher import Reader, Teacher
 from envs import calls_of
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
@@ -70,12 +70,17 @@ def test_a_trajectory_without_turns_holds_nothing(criticized: list[Criticized]) 
 
 def test_the_start_model_has_not_moved_and_another_has(policy: LocalPolicy, criticized: list[Criticized]) -> None:
     found = anchors(Reader(policy.model), criticized)
-    assert moved(policy.model, Head(policy.model), found[:4]).item() == pytest.approx(0, abs=1e-5)
+    assert moved(policy.model, policy.model, found[:4]).item() == pytest.approx(0, abs=1e-5)
     other = shifted(policy.model)
-    distance = moved(other, Head(policy.model), found[:4])
+    distance = moved(policy.model, other, found[:4])
     assert distance.item() > 0.001
     distance.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in other.parameters())
+
+
+def moved(start: Any, now: Any, found: list[Anchor]) -> torch.Tensor:
+    """Nats a held token."""
+    return Objective(now, Teacher(start, Update()), Update()).of_anchors(found).mean()
 
 
 def shifted(model: Any) -> Any:
@@ -101,7 +106,7 @@ def test_a_round_with_an_anchor_moves_what_is_held_less(policy: LocalPolicy, cri
         _, figures = student.learn(criticized)
         assert (figures.anchor_loss > 0) == (weight > 0)
         with torch.no_grad():
-            return moved(student.model, Head(policy.model), found).item()
+            return moved(policy.model, student.model, found).item()
 
     assert after(1.0) < 0.5 * after(0.0)
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -57,14 +56,6 @@ CHATML_TOKENS = (
     "<think>", "</think>",
 )  # fmt: skip
 OPENED = "{{ '<|im_start|>assistant\\n' }}{% endif %}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tokenizer_of(template: str, special: tuple[str, ...], eos: str | None) -> PreTrainedTokenizerFast:

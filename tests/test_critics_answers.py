@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critics import CERTAIN, WARNING, Finding, criticize, text_of
-from critics.answers import Answer, answer_of, refuses
+from critics.answers import HEAD, Answer, answer_of, refuses
 from critics.leaks import leak_in
 from critics.wording import wording_of
 from envs import Trajectory, read_trajectories
@@ -54,6 +54,16 @@ def mcp(text: str, error: bool) -> str:
         ('{"error": "No such function name: look"}', Answer.ERROR),
         ("TypeError: search() got an unexpected keyword argument 'x'", Answer.ERROR),
         ("Unknown action look", Answer.ERROR),
+        ("Tool web-look not found in agent Assistant", Answer.ERROR),
+        ("Function 'look' does not exist", Answer.ERROR),
+        ("2 validation errors for search", Answer.ERROR),
+        ("Input validation error: 'query' is a required property", Answer.ERROR),
+        ("The tool box was not found in the shed", Answer.NO_ERROR),
+        (mcp('{\n  "error": "no page"\n}', False), Answer.ERROR),
+        (mcp('{\n  "error": null, "pages": 3\n}', False), Answer.NO_ERROR),
+        ('{"status": "error", "message": "no page"}', Answer.ERROR),
+        ("[{'error': 'log in to see the pages'}]", Answer.ERROR),
+        ('{"status": "errors are counted"}', Answer.NO_ERROR),
         (mcp("no page", True), Answer.FLAGGED),
         (mcp('{\n  "content": [{"text": "no page"}],\n  "isError": true\n}', False), Answer.FLAGGED),
         ("Error: Connection timeout to host", Answer.FAULT),
@@ -73,6 +83,8 @@ WORDINGS = [
     ("No such function name: look", "nonexistent_tool", ""),
     ("Error: Tool 'look' not found.", "nonexistent_tool", ""),
     ("Unknown action look", "nonexistent_tool", ""),
+    ("Tool web-look not found in agent Assistant", "nonexistent_tool", ""),
+    ("Error executing tool: Server 'Garden' is not defined in the configuration.", "nonexistent_tool", ""),
     ("MCP error -32601: Method not found", "nonexistent_tool", ""),
     ("NameError: name 'look' is not defined", "nonexistent_tool", ""),
     ("TypeError: search() got an unexpected keyword argument 'max'", "unexpected_argument", "max"),
@@ -104,6 +116,16 @@ def test_the_words_of_dispatchers_mcp_pydantic_and_python(text: str, code: str, 
 @pytest.mark.parametrize("text", ["Order not found", "User does not exist", "Payment method not found", "Sold out", ""])
 def test_words_about_the_world_are_no_wording(text: str) -> None:
     assert wording_of(text) is None
+
+
+@pytest.mark.parametrize("flag", ["false", "null"])
+@pytest.mark.parametrize("name", ["isError", "is_error"])
+def test_a_flag_is_read_wherever_the_beginning_ends(flag: str, name: str) -> None:
+    for length in range(HEAD - 30, HEAD + 4):
+        before, after = "x" * length + f'"{name}": ', ', "rows": [' + "1, " * 100 + "1]}"
+        assert not refuses({"content": before + flag + after})
+        if length + len(f'"{name}') <= HEAD:
+            assert answer_of({"content": f"{before}true{after}"}) is Answer.FLAGGED
 
 
 @given(st.text(alphabet="tool functi'\\\"[]{}=:.,\n<|>", max_size=300))
@@ -138,9 +160,27 @@ def test_what_was_carried_out_all_the_same_is_a_warning(arguments: Any, code: st
         assert ("carried out" in finding.explanation) is (confidence == WARNING)
 
 
-def test_no_answer_makes_a_name_one_of_the_tools() -> None:
-    _, (finding,) = answered({}, "done", name="look")
-    assert (finding.code, finding.confidence) == (ErrorCode.NONEXISTENT_TOOL, CERTAIN)
+def test_a_name_in_no_list_is_a_warning_only_where_the_answer_says_back_what_was_asked() -> None:
+    for name, arguments, result, confidence in (
+        ("look", {"at": "the garden"}, "The garden: the garden is in bloom", WARNING),
+        ("look", {"at": "the garden"}, '{"seen": ["a tree"]}', CERTAIN),
+        ("look", {"at": "the garden"}, "the garden: did you mean search?", CERTAIN),
+        ("look", {"at": "the garden"}, "Available tools: search. Not the garden", CERTAIN),
+        ("look", {"at": "it"}, "with it", CERTAIN),
+        ("look", {}, "done", CERTAIN),
+        ("look", ["the garden"], "the garden", CERTAIN),
+        ("look", "the garden", "the garden", CERTAIN),
+        ("look<|channel|>commentary", {"at": "the garden"}, "the garden", CERTAIN),
+    ):
+        _, (finding,) = answered(arguments, result, name=name)
+        assert (finding.code, finding.confidence) == (ErrorCode.NONEXISTENT_TOOL, confidence)
+
+
+def test_the_worlds_here_carry_nothing_out_that_breaks_a_schema() -> None:
+    record = {"env": "workspace-v0", "success": True, "task": {"seed": 1, "split": "test"}}
+    for name, arguments in (("search", {"query": 5}), ("look", {"at": "the garden"})):
+        _, (finding,) = answered(arguments, "the garden: 3 pages", name=name, **record)
+        assert finding.confidence == CERTAIN
 
 
 @pytest.mark.parametrize(("text", "code", "name"), WORDINGS)

@@ -13,6 +13,7 @@ import critics.__main__ as command_line
 from critics import criticize
 from critics.formats import FORMS, Unreadable, form_named, read_logs
 from envs import StopReason, Trajectory
+from tools import INVALID_CALL_CODES
 from tools.command import InputError
 
 LOGS = Path(__file__).parent / "formats"
@@ -65,6 +66,7 @@ def found(trajectories: Iterable[Trajectory]) -> set[tuple[int, int, str]]:
         ("bfcl_prompting_result.json", {(0, 5, "nonexistent_tool")}),
         ("bfcl_logged_inputs_result.json", {(0, 9, "unavailable_tool")}),
         ("anthropic.jsonl", {(0, 2, "wrong_type"), (0, 2, "nonexistent_tool")}),
+        ("tau-bench_results.json", {(1, 2, "malformed_call"), (1, 4, "nonexistent_tool"), (1, 6, "wrong_final_state")}),
     ],
 )
 def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, str]]) -> None:
@@ -72,9 +74,9 @@ def test_errors_are_found_where_they_are(name: str, errors: set[tuple[int, int, 
     assert errors <= found(trajectories)
 
 
-@pytest.mark.parametrize("name", ["tau2", "verifiers", "bfcl", "anthropic"])
+@pytest.mark.parametrize("name", ["tau-bench", "tau2", "verifiers", "bfcl", "anthropic"])
 def test_a_form_is_told_as_it_is_named(name: str) -> None:
-    for path in LOGS.glob(f"{name}*.json*"):
+    for path in LOGS.glob(f"{name}[._]*"):
         assert read(path) == read(path, form_named(name))
         assert read(path)[0]
 
@@ -99,6 +101,25 @@ def test_what_is_known_of_tau2_is_kept() -> None:
     assert right.messages[0]["role"] == "system"
     assert not wrong.success
     assert (cut.stop_reason, cut.env) == (StopReason.TURN_LIMIT, "")  # it was not scored
+
+
+@pytest.mark.parametrize(
+    ("info", "reward", "stop"),
+    [
+        ({"reward_info": {"info": {"r_actions": 1.0}}}, 1.0, "answered"),
+        ({"reward_info": {"info": {"r_actions": 0.0}}}, 0.0, "answered"),  # the database is not as it should be
+        ({"reward_info": {"info": {"r_outputs": 0.0}}}, 0.0, "user_stop"),  # something was not said
+        ({"reward_info": None}, 0.0, "turn_limit"),
+        ({"error": "a lost connection"}, 0.0, "infrastructure_fault"),
+    ],
+)
+def test_how_a_trial_of_tau_bench_ended(tmp_path: Path, info: dict[str, Any], reward: float, stop: str) -> None:
+    path = tmp_path / "results.json"
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+    path.write_text(json.dumps([{"task_id": 3, "trial": 1, "reward": reward, "info": info, "traj": said}]))
+    (trajectory,), _ = read(path)
+    assert (trajectory.id, trajectory.stop_reason, trajectory.success) == ("3/1", stop, reward == 1.0)
+    assert not trajectory.tools_known
 
 
 def simulation(**more: Any) -> dict[str, Any]:
@@ -231,6 +252,32 @@ def test_python_calls_are_read_as_the_benchmark_reads_them(tmp_path: Path) -> No
     assert trajectory.messages[2]["content"] == "Done [it]."
 
 
+def test_calls_that_a_model_writes_as_json_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    steps = ['[{"name": "mv", "arguments": {"source": "a"}}, {"name": "ls"}]', '{"name": "cd", "arguments": {}}', "[1]"]
+    path.write_text(json.dumps({"id": "multi_turn_base_0", "result": [steps]}))
+    (trajectory,), _ = read(path)
+    made = [call["function"] for message in trajectory.messages for call in message.get("tool_calls", ())]
+    assert [call["name"] for call in made] == ["mv", "ls", "cd"]
+    assert [call["arguments"] for call in made] == ['{"source": "a"}', "{}", "{}"]
+
+
+def test_no_text_for_arguments_is_malformed_where_the_benchmark_could_not_decode_it(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    remark = {"role": "handler_log", "content": "Error decoding the response.", "error": "Expecting value: line 1"}
+    fine = {"role": "handler_log", "content": "Successfully decoded the response.", "model_response_decoded": ["pwd()"]}
+    turn = {
+        "begin_of_turn_query": [{"role": "user", "content": "Where am I?"}],
+        "step_0": [{"role": "assistant", "content": [{"pwd": "{}"}, {"pwd": ""}]}, remark],
+        "step_1": [{"role": "assistant", "content": [{"pwd": ""}]}, fine, {"role": "tool", "content": "/home"}],
+    }
+    path.write_text(json.dumps({"id": "multi_turn_base_0", "result": [], "inference_log": [turn]}))
+    pwd = {"name": "pwd", "parameters": {"type": "dict", "properties": {}}}
+    (trajectory,), _ = read(path, None, [{"type": "function", "function": pwd}])
+    (finding,) = (part for part in criticize(trajectory) if part.code in INVALID_CALL_CODES)
+    assert (finding.code, finding.message_index, finding.call_index) == ("malformed_call", 1, 1)
+
+
 def test_a_benchmark_task_of_one_turn(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps({"id": "simple_0", "result": [{"area": '{"base": 10}'}]}))
@@ -291,12 +338,13 @@ def changed(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau2", "verifiers"])
+@pytest.mark.parametrize("name", ["anthropic", "bfcl", "openai", "tau-bench", "tau2", "verifiers"])
 def test_no_record_is_so_odd_that_the_next_is_not_read(name: str, tmp_path: Path) -> None:
     """Any part of a record may be anything: it is read or refused, and nothing else happens."""
     path, random = tmp_path / "log.jsonl", Random(name)
-    text = CHAT if name == "openai" else next(LOGS.glob(f"{name}*")).read_text()
-    record = json.loads(text if name in ("openai", "tau2") else text.splitlines()[0])
+    text = CHAT if name == "openai" else next(LOGS.glob(f"{name}[._]*")).read_text()
+    record = json.loads(text if name in ("openai", "tau-bench", "tau2") else text.splitlines()[0])
+    record = record[0] if name == "tau-bench" else record
     everywhere = list(places(record))
     odd = [changed(record, random.choice(everywhere), random.choice(ODD)) for _ in range(60)]
     path.write_text("\n".join(map(json.dumps, [record, *odd, record])))

@@ -1,7 +1,7 @@
 """A transformers model as a policy, against the plain way of computing the same, with a random model made here."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,15 +28,6 @@ SPECIAL = (
 RESULTS = ("{}", '{"order_id": 417, "status": "open", "item": "lamp"}', '{"errors": [{"code": "wrong_type"}]}')
 TURNS = (1, 4, 2, 3, 4)
 """How many turns each context of a batch takes, so that rows leave it from its start, middle and end."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other take longer than such a small model."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,6 @@ def long_one(policy: LocalPolicy, tokens: int) -> Criticized:
 
 def learn(tokens: int, *, recompute: bool) -> dict[str, Any]:
     """One update of two steps: its losses, how long the student's row was, and the most memory in a step."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     policy = LocalPolicy.load("tiny")
     heads = {"num_hidden_layers": 6, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}

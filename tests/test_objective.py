@@ -14,8 +14,8 @@ from distill import head as heads
 from distill.anchor import anchors
 from distill.config import Update
 from distill.learner import Learner
-from distill.lesson import Lesson, Objective, Totals
-from distill.prefill import plain_prefill
+from distill.lesson import Lesson, Objective, Totals, holding
+from distill.prefill import Trunk, plain_prefill
 from distill.teacher import Reader, Teacher
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
@@ -72,6 +72,40 @@ def test_a_minibatch_in_several_passes_and_chunks_has_the_gradient_of_one(
     small, more_passes = gradient(model, replace(update, pass_tokens=700), lessons, held)
     assert more_passes > passes
     assert torch.allclose(whole, small, atol=1e-5 * float(whole.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("teacher", ["frozen", "live"])
+def test_an_anchor_in_its_lessons_pass_has_the_gradient_of_one_beside_it(
+    policy: LocalPolicy, criticized: list[Criticized], teacher: Any
+) -> None:
+    """In a model that has moved: where nothing has, nothing is to be held back."""
+    model = deepcopy(policy.model)
+    update = Update(teacher=teacher, reward=0.5)
+    found, started = lessons_of(model, policy, update, criticized), Teacher(model, update)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    assert started.start is not None
+    together = holding(found, anchors(started.start, criticized))
+    held = [lesson.anchor for lesson in together if lesson.anchor]
+    assert len(held) > 2
+    beside, passes = gradient(model, update, found, held, started)
+    within, fewer_passes = gradient(model, update, together, (), started)
+    assert fewer_passes < passes
+    assert torch.allclose(beside, within, atol=1e-5 * float(beside.abs().max()) + 1e-7)
+
+
+def test_a_lesson_holds_the_anchor_that_begins_with_it_and_no_other(
+    policy: LocalPolicy, criticized: list[Criticized], lessons: list[Lesson]
+) -> None:
+    found = anchors(Reader(policy.model), criticized)
+    for lesson in holding(lessons, found):
+        ids = list(lesson.trunk.ids)
+        begun = [anchor for anchor in found if list(anchor.trunk.ids[: len(ids)]) == ids]
+        assert lesson.anchor in begun if begun else lesson.anchor is None
+    assert all(lesson.anchor is None for lesson in holding(lessons, []))
+    other = [lesson._replace(trunk=Trunk([*lesson.trunk.ids[:-1], 0], lesson.trunk.asked)) for lesson in lessons]
+    assert all(lesson.anchor is None for lesson in holding(other, found))
 
 
 def test_activations_made_again_give_the_same_update(policy: LocalPolicy, criticized: list[Criticized]) -> None:

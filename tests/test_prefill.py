@@ -1,5 +1,6 @@
 """The shared prefill against full forward passes, in every kind of model that shares and in some that don't."""
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import transformers
 
 from distill.head import Head, strange_head
+from distill.one_stage import Kernel, by_flex, by_sdpa, one_stage
 from distill.prefill import (
     Branch,
     Trunk,
@@ -161,6 +163,19 @@ def test_branches_off_a_trunk_equal_whole_forward_passes_over_each_hinted_contex
             assert sorted(scored) == list(range(len(asked)))
             for place, trunk in enumerate(asked):
                 assert torch.allclose(scored[place], naive_branches(model, trunk), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [by_sdpa, by_flex])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_one_stage_with_a_mask_gives_what_two_stages_without_one_give(qwen3: Any, kernel: Kernel) -> None:
+    cut = [trunk.cut() for trunk in trunks()]
+    with torch.no_grad():
+        _, keys = on_trunks(qwen3, cut, keep=True)
+    for tokens in (60, 16_384):
+        two_ND = on_branches(qwen3, cut, keys, tokens=tokens)
+        one_ND = on_branches(qwen3, cut, keys, tokens=tokens, attending=partial(one_stage, kernel=kernel))
+        assert torch.allclose(one_ND, two_ND, atol=1e-5)
+    assert qwen3.config._attn_implementation == "sdpa"
 
 
 def test_the_models_own_attention_is_back_afterwards(qwen3: Any) -> None:

@@ -120,7 +120,7 @@ def test_a_run_that_was_cut_off_ends_at_the_same_numbers(
     kept = [trajectory.id for trajectory in read_trajectories(out / file)]
     assert len(kept) >= number
     if stop is signal.SIGINT:
-        assert running.returncode == 130
+        assert running.returncode == 130, said
         assert "--resume" in said
     resumed = distill("--out", str(out), "--seed", "3", *SMALL, "--resume")
     assert resumed.returncode == 0, resumed.stderr

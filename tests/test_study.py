@@ -66,6 +66,22 @@ def test_arms_differ_in_what_they_name_only(name: str) -> None:
         assert same == default
 
 
+@pytest.mark.parametrize(
+    ("preset", "arm", "tuned"),
+    [
+        ("small", "grpo", "grpo"),
+        ("small", "placebo", "targeted"),
+        ("small", "told", None),
+        ("full", "placebo", "placebo"),
+        ("full", "targeted-long", "targeted"),
+        ("full", "grpo-long", "grpo"),
+    ],
+)
+def test_an_arm_has_its_own_learning_rate_or_that_of_another(preset: str, arm: str, tuned: str | None) -> None:
+    (place,) = places(PRESETS[preset].only(settings=["easy"], arms=[arm]), Path("out"))
+    assert (place.tuned.folder if place.tuned else None) == (Path("out/easy") / tuned if tuned else None)
+
+
 def test_learning_rates_are_tuned_on_tasks_that_no_arm_is_measured_on() -> None:
     place = places(PRESETS["full"], Path("out"))[0]
     tuned = [trial.config() for trial in place.tuning()]

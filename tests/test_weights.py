@@ -1,7 +1,6 @@
 """Where a model's weights come from: a folder, the hub's cache, and new ones for a policy that acts already."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from envs.policies.loading import load_model
 from envs.policies.untied import shapes, untied
 from envs.rollout import rollout
 from tools.command import InputError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

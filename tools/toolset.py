@@ -157,6 +157,17 @@ def without(tool: Tool, argument: str) -> Tool:
     return replace(tool, parameters={**tool.parameters, "properties": properties})
 
 
+def showing(tool: Tool, more: Callable[[Any], Any]) -> Tool:
+    """The same tool, whose result is what `more` makes of it."""
+    function = tool.function
+
+    def call(**arguments: Any) -> Any:
+        assert function is not None
+        return more(function(**arguments))
+
+    return replace(tool, function=call if function is not None else None)
+
+
 def _with_property(tool: Tool, argument: str, part: Mapping[str, Any]) -> Tool:
     """The same tool, whose schema describes `argument` with `part`."""
     properties = {**tool.parameters["properties"], argument: part}

@@ -18,6 +18,7 @@ from critics.formats.form import Form, Refused
 from critics.formats.openai_chat import HINTSIGHT, OPENAI
 from critics.formats.records import Broken, Line, Record, records
 from critics.formats.tau2_results import TAU2
+from critics.formats.tau_bench_results import TAU
 from critics.formats.verifiers_traces import VERIFIERS
 from envs import Trajectory
 from envs.archive import BUFFER
@@ -25,7 +26,7 @@ from tools.command import InputError, did_you_mean
 
 __all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "reason_of"]
 
-FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, VERIFIERS, BFCL, ANTHROPIC, OPENAI)}
+FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, TAU, VERIFIERS, BFCL, ANTHROPIC, OPENAI)}
 """The forms by name, in the order in which a record is tried: the one that asks least comes last."""
 
 STDIN = "-"

@@ -2,9 +2,10 @@
 
     {"id": ..., "result": [[step, ...], ...], "inference_log": [{"begin_of_turn_query": ..., "step_0": [...]}, ...]}
 
-A step is a list of `{name: arguments}`, or a text: Python calls, as models write them that are only prompted. Where the
-log has them decoded, that is read. The functions' schemas are in the file where they stand in the prompt, or where the
-run logged its inputs; else give them with `--tools` (BFCL's `multi_turn_func_doc/*.json`).
+A step is a list of `{name: arguments}`, or, from models that are only prompted, a text: Python calls, or JSON objects
+with `name` and `arguments`. Where the log has them decoded, that is read. To arguments that BFCL could not decode, no
+text at all among them, its remark about that is the result. The functions' schemas are in the file where they stand in
+the prompt, or where the run logged its inputs; else give them with `--tools` (BFCL's `multi_turn_func_doc/*.json`).
 """
 
 import ast
@@ -23,6 +24,7 @@ from tools.dialects import read_tool
 FAILED = "Error during inference"
 FORCED = "forced to quit"
 EXECUTION_ERROR = "Error during execution"
+UNDECODED = "Error decoding"
 
 _LIST = re.compile(r'\[\s*\{\s*"name"\s*:')
 
@@ -97,6 +99,10 @@ class _Log:
                     self.messages.append(message)
                 case "handler_log" if FORCED in str(entry.get("content")):
                     self.stop_reason = StopReason.TURN_LIMIT
+                case "handler_log" if str(entry.get("content")).startswith(UNDECODED):
+                    remark = " ".join(str(entry[name]) for name in ("content", "error") if name in entry)
+                    broken = [call["id"] for call in calls if _of_json(call["function"]["arguments"]) is None]
+                    self.messages += [result(call_id, remark, is_error=True) for call_id in broken]
                 case "tool" | "execution_result":
                     call_id = calls[answered]["id"] if answered < len(calls) else ""
                     answered += 1
@@ -123,7 +129,7 @@ class _Log:
     def answer(self, entry: Mapping[str, Any], decoded: Any) -> Message:
         content, reasoning = entry.get("content"), str(entry.get("reasoning_content") or "")
         text = content if isinstance(content, str) else None
-        made = list(_named(content)) if text is None else list(_python(text, decoded))
+        made = list(_named(content)) if text is None else list(_written(text, decoded))
         start = len(self.messages)
         calls = [tool_call(f"{start}_{number}", name, arguments) for number, (name, arguments) in enumerate(made)]
         said = text if text is not None else "".join(part for part in content or () if isinstance(part, str))
@@ -153,9 +159,29 @@ def _named(content: Any) -> Iterator[tuple[str, Any]]:
             yield from part.items()
 
 
-def _python(text: str, decoded: Any) -> Iterator[tuple[str, Any]]:
-    """The calls of a model that writes Python, as BFCL decoded them, else as they stand in its text."""
-    source = decoded if isinstance(decoded, list) else [text.strip("`\n ")]
+def _written(text: str, decoded: Any) -> Iterator[tuple[str, Any]]:
+    """The calls of a model that writes them as text: as BFCL decoded them, else as they stand there."""
+    if isinstance(decoded, list):
+        yield from _python(decoded)
+        return
+    said = _of_json(text)
+    parts = said if isinstance(said, list) else [said]
+    if all(isinstance(part, Mapping) and "name" in part for part in parts):
+        yield from ((part["name"], part.get("arguments", {})) for part in parts)
+    else:
+        yield from _python([text.strip("`\n ")])
+
+
+def _of_json(text: str) -> Any:
+    """What a JSON text stands for; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _python(source: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The calls in texts of Python."""
     for part in source:
         try:
             with catch_warnings(action="ignore"):  # about the escapes in a model's strings
@@ -181,10 +207,7 @@ def _is_error(text: str) -> bool:
     """Whether BFCL's environment refuses: an exception's text, or an object that says `error`."""
     if text.startswith(EXECUTION_ERROR):
         return True
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
+    said = _of_json(text)
     return isinstance(said, dict) and bool(said.get("error"))
 
 

@@ -81,9 +81,11 @@ STAGES = (
     Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=4_000_000, rate=0.4, final_rate=0.03),
 )
 SHIFT_STAGES = (
-    Stage(name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=4_000_000, rate=0.5, final_rate=0.03),
+    Stage(name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=5_000_000, rate=0.5, final_rate=0.03),
 )
 """What makes a model of the tiny one that works whole shifts (`envs.store.shift`)."""
+LONG_CONTEXT = 4_096
+"""Tokens of the longest context of a model that works whole shifts."""
 POOL_STEPS = 32
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
 """Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.
@@ -198,21 +200,23 @@ def rate_at(stage: Stage, share: float) -> float:
 
 
 class Training:
-    """The training of one model, from scratch or from the one in the folder `start`; saved every few minutes; `run`
-    goes on from what is saved."""
+    """The training of one model, from scratch or, for longer contexts, from the one in the folder `start`; saved every
+    few minutes; `run` goes on from what is saved."""
 
     def __init__(self, folder: Path, seed: int, *, start: Path | None = None) -> None:
         self.folder, self.seed = folder, seed
         torch.manual_seed(seed)
+        folder.mkdir(parents=True, exist_ok=True)
         if start:
             self.tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
         elif (folder / "tokenizer.json").exists():
             self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
             self.tokenizer = build_tokenizer(corpus(seed))
             self.tokenizer.save_pretrained(folder)
         self.model = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer)
+        if start:
+            self.model.config.max_position_embeddings = self.tokenizer.model_max_length = LONG_CONTEXT
         self.optimizers = build_optimizers(self.model)
         self.stage = self.time = self.step = self.tokens = 0
         self.losses: Mapping[str, float] = {}

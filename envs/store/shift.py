@@ -1,25 +1,63 @@
 """A shift at the store's desk: `hintsight/shift-v0`. Several people, one after the other, and hardly a turn to lose.
 
-A harder setting of store-v0, of the same people, things and tools: 8 to 12 calls a task, most of the tools offered, and
-one turn more than an expert needs. So the final reward says little: nearly every trajectory of a model with habits
-fails, whatever else it did right. Frozen together with the tiny model that learnt it, as store-v0 is.
+A harder setting of store-v0, of the same people, things and tools: 10 to 12 calls a task, most of the tools offered,
+two turns more than an expert needs, and results that show whole records, so that a trajectory has some 2,000 tokens. So
+the final reward says little: nearly every trajectory of a model with habits fails, whatever else it did right. Frozen
+together with the tiny model that learnt it, as store-v0 is.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
 from envs.env import Observation
 from envs.store import SYSTEM, StoreEnv
 from envs.store.tasks import FAMILIES, SPLITS, Family, Scene, Task
-from envs.store.tools import HELD_OUT_TOOLS, NAMES, Desk, Step
+from envs.store.tools import HELD_OUT_TOOLS, NAMES, Desk, Record, Step
 from envs.store.world import Start, Store
 from envs.trajectory import Message
+from tools import Toolset
+from tools.toolset import showing
 
-LEAST_CALLS, MOST_CALLS = 8, 12
-OFFERED = 8
+LEAST_CALLS, MOST_CALLS = 10, 12
+OFFERED = 10
 """So many tools are offered, or as many as are needed."""
+
+RECORDS = (
+    (
+        "order",
+        "order_id",
+        "select json_object('order_id', id, 'customer_id', customer_id, 'item', item, 'quantity', quantity, "
+        "'total', total, 'status', status, 'reason', reason) from \"order\" where id = ?",
+    ),
+    (
+        "ticket",
+        "ticket_id",
+        "select json_object('ticket_id', id, 'customer_id', customer_id, 'topic', topic) from ticket where id = ?",
+    ),
+    (
+        "customer",
+        "customer_id",
+        "select json_object('customer_id', id, 'name', name, 'city', city, 'tickets', "
+        "(select count(*) from ticket where customer_id = customer.id)) from customer where id = ?",
+    ),
+    (
+        "shipment",
+        "shipment_id",
+        "select json_object('shipment_id', id, 'order_id', order_id, 'speed', speed, 'city', city) "
+        "from shipment where id = ?",
+    ),
+    (
+        "stock",
+        "item",
+        "select json_object('item', item, 'quantity', quantity, 'reserved', "
+        "(select coalesce(sum(quantity), 0) from reservation where item = stock.item)) from stock where item = ?",
+    ),
+)
+"""What is shown beside a result: its name there, the key that it is found by, and the query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +154,22 @@ def _together(scenes: list[Scene]) -> Start:
     )
 
 
+def with_records(store: Store, result: Record) -> Record:
+    """A tool's result, and the records that it is about: the order, its customer, and what is in stock of its item.
+
+    Of a list of orders, each one's.
+    """
+    if orders := result.get("orders"):
+        return result | {"orders": [with_records(store, order) for order in orders]}
+    about = dict(result)
+    records: Record = {}
+    for name, key, query in RECORDS:
+        if key in about and (row := store.one(query, about[key])):
+            records[name] = json.loads(row[0])
+            about = records[name] | about
+    return result | records
+
+
 class ShiftEnv(StoreEnv):
     """The service desk for a whole shift: the next person speaks once the one before has been answered.
 
@@ -124,7 +178,7 @@ class ShiftEnv(StoreEnv):
 
     task: Shift
 
-    def __init__(self, *, slack: int = 1, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
+    def __init__(self, *, slack: int = 2, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
         super().__init__(max_turns=max_turns, max_errors=max_errors, **options)
         self.slack, self.most_turns = slack, max_turns
 
@@ -132,7 +186,9 @@ class ShiftEnv(StoreEnv):
         self.close()
         self.task = make_shift(self.split, seed)
         self.store = Store(self.task.start)
-        self.toolset = self.task.desk.toolset(self.store)
+        desk = self.task.desk.toolset(self.store)
+        whole = partial(with_records, self.store)
+        self.toolset = Toolset([showing(tool, whole) for tool in desk.tools], catalogue=desk.catalogue)
         self.goal = self.task.goal()
         self.case = self.solved_steps = 0
         self.max_turns = min(self.most_turns, len(self.task.plan) + len(self.task.cases) + self.slack)

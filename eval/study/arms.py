@@ -4,7 +4,7 @@ An arm is what differs from `python -m distill` with its defaults. Left out: how
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class Arm:
     trained: bool = True
     rounds: int = 1
     """So many times the rounds of other arms."""
+    longer_than: "Arm | None" = None
+    """The arm that this is but for its rounds; it has its learning rate."""
 
 
 SETTINGS = (
@@ -43,16 +45,23 @@ SETTINGS = (
         name="hard",
         env="shift-v0",
         policy="tiny-shift",
-        says="8 to 12 calls a task, one turn to lose; hardly a task is solved before",
+        says="10 to 12 calls a task, two turns to lose; hardly a task is solved before",
     ),
 )
 
-GRPO: Mapping[str, Any] = {"update": {"correct": 0.0, "reward": 1.0}, "run": {"per_task": 4}}
 OTHER_HINTS = {"admit": inf}
 """Hints that say nothing lower no error, so that hint admission would let hardly one of them in."""
 
 DEFAULT = Arm(
     name="targeted", kind="ours", says="the default: targeted hints, frozen teacher, error tokens", guarded=True
+)
+
+GRPO = Arm(
+    name="grpo",
+    kind="baseline",
+    says="the final reward alone, each task four times",
+    update={"correct": 0.0, "reward": 1.0},
+    run={"per_task": 4},
 )
 
 METHODS = (
@@ -65,7 +74,7 @@ METHODS = (
         run={"per_task": 4},
         guarded=True,
     ),
-    Arm(name="grpo", kind="baseline", says="the final reward alone, each task four times", **GRPO),
+    GRPO,
     Arm(
         name="rejection",
         kind="baseline",
@@ -149,7 +158,7 @@ VARIANTS = (
     Arm(name="no-admission", kind="variant", says="every hint is let in", update={"admit": inf}, guarded=True),
 )
 
-LONG = (
-    Arm(name="targeted-long", kind="variant", says="the default, long after its best", guarded=True, rounds=8),
-    Arm(name="grpo-long", kind="variant", says="the final reward, long after its best", rounds=8, **GRPO),
+LONG = tuple(
+    replace(arm, name=f"{arm.name}-long", kind="variant", says=f"{arm.says}; goes on long", rounds=8, longer_than=arm)
+    for arm in (DEFAULT, GRPO)
 )

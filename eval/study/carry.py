@@ -51,7 +51,7 @@ def carry_out(places: Sequence[Place], *, jobs: int, watch: Watch) -> dict[str, 
 def _begin(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # OMP_NUM_THREADS may ask for fewer
     for library in ("transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
 

@@ -121,9 +121,9 @@ class Place:
         """The arm whose learning rate this one has; None where nothing is trained."""
         if not self.arm.trained:
             return None
-        if self.preset.tune_all or self.arm.kind not in ("control", "variant"):
-            return self
-        return replace(self, arm=DEFAULT, folder=self.folder.with_name(DEFAULT.name))
+        own = self.preset.tune_all or self.arm.kind not in ("control", "variant")
+        arm = self.arm.longer_than or (self.arm if own else DEFAULT)
+        return replace(self, arm=arm, folder=self.folder.with_name(arm.name))
 
     def tuning(self) -> Iterator[Trial]:
         for rate in self.preset.rates:
