@@ -238,7 +238,7 @@ class Study:
     preset: Literal["small", "full"] = "small"
     """'small' is one seed of methods and controls; 'full' three, and variants of the default."""
     setting: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this setting, 'easy' or 'hard'. May be given several times."""
+    """Only this setting: 'easy', 'hard' or, in full, 'long'. May be given several times."""
     arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this arm. May be given several times."""
     jobs: int = 2

@@ -14,6 +14,7 @@ from distill.tiny.report import BEFORE_HABITS, report
 from distill.tiny.training import Stage, Training
 from envs.context import ContextWriter
 from envs.policies.hf import TINY, LocalPolicy
+from envs.policies.loading import EMBEDDED
 from envs.rollout import rollout
 
 
@@ -22,7 +23,7 @@ def writer() -> ContextWriter:
     return ContextWriter(AutoTokenizer.from_pretrained(TINY), model_type="qwen3")
 
 
-@pytest.mark.parametrize("folder", [TINY, BEFORE_HABITS, TINY / "shift"])
+@pytest.mark.parametrize("folder", [*EMBEDDED.values(), BEFORE_HABITS])
 def test_it_is_a_stock_qwen3(folder: object) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert isinstance(model, Qwen3ForCausalLM)

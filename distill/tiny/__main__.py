@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
 
-from envs.policies.hf import TINY
+from envs.policies.loading import EMBEDDED, TINY
 from tools.command import InputError, run
 
 
@@ -24,18 +25,19 @@ class Train:
     """Seed of weights and data."""
     install: bool = False
     """Put the result in place of the embedded model."""
-    shift: bool = False
-    """Go on from the embedded model to one that works whole shifts (a quarter of an hour); then give another --out."""
+    shift: Literal["", "v0", "v1"] = ""
+    """Go on from the embedded model to one that works whole shifts of that edition (a quarter of an hour or two); then
+    give another --out."""
 
     def __call__(self) -> None:
         from distill.tiny.training import SHIFT_STAGES, Training
 
         if self.shift:
-            Training(self.out, self.seed, start=TINY).run(SHIFT_STAGES)
+            Training(self.out, self.seed, start=TINY).run([SHIFT_STAGES[self.shift]])
         else:
             Training(self.out, self.seed).run()
         if self.install:
-            install(self.out, {"shift": TINY / "shift"} if self.shift else STAGES)
+            install(self.out, STAGES[self.shift])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,12 @@ class Report:
             Console().print(shown(record))
 
 
-STAGES = {"obedience": TINY, "able": TINY / "before_habits"}
-"""Where the embedded models come from, by stage."""
+STAGES = {
+    "": {"obedience": TINY, "able": TINY / "before_habits"},
+    "v0": {"shift": EMBEDDED["tiny-shift"]},
+    "v1": {"shift_v1": EMBEDDED["tiny-shift-v1"]},
+}
+"""Where the embedded models come from: of each training, by stage."""
 
 
 def install(trained: Path, stages: Mapping[str, Path]) -> None:

@@ -34,6 +34,9 @@ WORDS_DIGITS_REST = r"[A-Za-z_]+| [A-Za-z_]+|[0-9]|\n|[^A-Za-z0-9_\n]+"
 
 CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
 
+CONTEXT = 2_048
+"""Tokens of a model's longest context."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -52,6 +55,8 @@ class Stage:
     final_rate: float = 0.1
     until: Mapping[str, float] = field(default_factory=dict)
     most: int = 1
+    context: int = CONTEXT
+    """Tokens of the longest context of the model that comes of it."""
 
 
 STAGES = (
@@ -80,12 +85,20 @@ STAGES = (
     Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=10_000_000, rate=0.6, final_rate=0.03),
     Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=4_000_000, rate=0.4, final_rate=0.03),
 )
-SHIFT_STAGES = (
-    Stage(name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=5_000_000, rate=0.5, final_rate=0.03),
-)
-"""What makes a model of the tiny one that works whole shifts (`envs.store.shift`)."""
-LONG_CONTEXT = 4_096
-"""Tokens of the longest context of a model that works whole shifts."""
+SHIFT_STAGES = {
+    "v0": Stage(
+        name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=4_000_000, rate=0.5, final_rate=0.03
+    ),
+    "v1": Stage(
+        name="shift_v1",
+        mix=Mix(long_shift=0.55, drill=0.25, habit_rate=0.4),
+        tokens=5_000_000,
+        rate=0.5,
+        final_rate=0.03,
+        context=4_096,
+    ),
+}
+"""What makes models of the tiny one that work whole shifts, by edition (`envs.store.shift`)."""
 POOL_STEPS = 32
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
 """Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.
@@ -117,7 +130,7 @@ def build_tokenizer(texts: Iterator[str], vocab_size: int = 1_536) -> PreTrained
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         chat_template=CHAT_TEMPLATE,
-        model_max_length=2_048,
+        model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
     )
 
@@ -131,7 +144,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
-        max_position_embeddings=2_048,
+        max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -200,8 +213,8 @@ def rate_at(stage: Stage, share: float) -> float:
 
 
 class Training:
-    """The training of one model, from scratch or, for longer contexts, from the one in the folder `start`; saved every
-    few minutes; `run` goes on from what is saved."""
+    """The training of one model, from scratch or from the one in the folder `start`; saved every few minutes; `run`
+    goes on from what is saved."""
 
     def __init__(self, folder: Path, seed: int, *, start: Path | None = None) -> None:
         self.folder, self.seed = folder, seed
@@ -215,8 +228,6 @@ class Training:
             self.tokenizer = build_tokenizer(corpus(seed))
             self.tokenizer.save_pretrained(folder)
         self.model = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer)
-        if start:
-            self.model.config.max_position_embeddings = self.tokenizer.model_max_length = LONG_CONTEXT
         self.optimizers = build_optimizers(self.model)
         self.stage = self.time = self.step = self.tokens = 0
         self.losses: Mapping[str, float] = {}
@@ -242,6 +253,7 @@ class Training:
         while self.stage < len(stages):
             stage = stages[self.stage]
             self._run_stage(stage)
+            self.model.config.max_position_embeddings = self.tokenizer.model_max_length = stage.context
             self.model.save_pretrained(self.folder / stage.name)
             self.tokenizer.save_pretrained(self.folder / stage.name)
             self.time, self.tokens = self.time + 1, 0

@@ -45,7 +45,13 @@ SETTINGS = (
         name="hard",
         env="shift-v0",
         policy="tiny-shift",
-        says="10 to 12 calls a task, two turns to lose; hardly a task is solved before",
+        says="8 to 12 calls a task, one turn to lose; hardly a task is solved before",
+    ),
+    Setting(
+        name="long",
+        env="shift-v1",
+        policy="tiny-shift-v1",
+        says="10 to 12 calls a task, two turns to lose, some 2,000 tokens; hardly a task is solved before",
     ),
 )
 

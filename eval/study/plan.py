@@ -56,6 +56,7 @@ PRESETS = {
         rates=(1e-4, 3e-4),
         tasks=64,
         held_out_tasks=32,
+        settings=SETTINGS[:2],
     ),
     "full": Preset(
         name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tuning_rollouts=256, tune_all=True
