@@ -1,9 +1,9 @@
 """A batch's keys and values between turns: one row a conversation, one column a token. Two ways to hold them.
 
 `StepRows` goes in step: each pass adds the same columns to every row, and a row that has no token there gets a hole,
-which is masked. What a row's numbers are depends on who else is in the batch, in the last bits: published figures come
-from it. `PackedRows` has no holes: each row's tokens stand one after the other, finished rows take no part in a pass,
-and new ones may come at any turn. It is faster, and agrees with the other up to rounding.
+which is masked. What a row's numbers are depends on who else is in the batch, in the last bits. `PackedRows` has no
+holes: each row's tokens stand one after the other, finished rows take no part in a pass, and new ones may come at any
+turn. It is faster, and agrees with the other up to rounding: rollouts are made with it.
 Left out: sampling (`envs.policies.hf`).
 """
 
