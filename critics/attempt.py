@@ -11,7 +11,7 @@ from typing import Any, Literal
 from critics.answers import ERROR, FAULT, FLAGGED, NO_ERROR, Answer, refuses
 from critics.finding import NAME_CODES, content_of
 from critics.leaks import leak_in
-from critics.spans import CallPlace, places
+from critics.spans import CallPlace, place_in_itself, places
 from critics.wording import Wording, wording_of
 from envs import Message
 from tools import ToolCall, Violation
@@ -57,8 +57,10 @@ class Attempt:
     def place(self, raw: str | None) -> CallPlace:
         """Where it stands in its turn's raw text, or in its own strings where that is not known."""
         if self._place is None:
-            calls = [self.call] if raw is None else [ToolCall.from_openai(call) for call in self.made]
-            self._place = places(calls, raw)[0 if raw is None else self.call_index]
+            if raw is None:
+                self._place = place_in_itself(self.name, self.text)
+            else:
+                self._place = places([ToolCall.from_openai(call) for call in self.made], raw)[self.call_index]
         return self._place
 
     @property
