@@ -17,6 +17,7 @@ from critics.spans import Span
 from critics.wording import wording_of
 from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
+from tools.call import parts_of
 from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools, remembered_tools
 
@@ -244,11 +245,12 @@ class _Joined:
                     content = message.get("content")
                     answers[index] = content if type(content) is str else content_of(message)  # type: ignore[arg-type]
                 elif len(made) == 1:
-                    only = Attempt(index, 0, made)
+                    only = Attempt(index, 0, made, *parts_of(made[0]))
                     attempts.append(only)
                     calling[index] = waiting[""] = waiting[only.id] = [only]
                 else:
-                    calling[index] = waiting[""] = several = [Attempt(index, place, made) for place in range(len(made))]
+                    several = [Attempt(index, place, made, *parts_of(call)) for place, call in enumerate(made)]
+                    calling[index] = waiting[""] = several
                     attempts += several
                     _wait(several, waiting)
             elif role == "user":
