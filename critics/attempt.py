@@ -39,7 +39,7 @@ class Attempt(Struct, eq=False):
     text: str
     result: Message | None = None
     answer: Answer = NONE
-    arguments: Mapping[str, Any] = {}  # noqa: RUF012 - msgspec gives each its own
+    arguments: Mapping[str, Any] = {}
     violations: Sequence[Violation] = ()
     checked: bool = False
     """Whether the environment is known to refuse whatever the schema forbids."""

@@ -4,9 +4,10 @@ Left out: what is an error and what isn't (`critics.rules`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
+
+from msgspec import Struct
 
 from critics.answers import ERROR, FLAGGED, answer_of, flagged_answer
 from critics.attempt import Attempt
@@ -21,11 +22,8 @@ from tools.call import parts_of
 from tools.check import check_logged
 from tools.logged import LoggedTools, logged_tools, remembered_tools
 
-Part = TypeVar("Part")
 
-
-@dataclass(slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, kw_only=True, eq=False):
     """A trajectory as rules see it. `turns` are the assistant's messages, `users` the user's. `calling` has the
     attempts of each turn that calls, `answers` the contents of the other turns, `suspects` the attempts that the schema
     has something against or that were answered with an error. What the schema has against them is in `violations` by
@@ -44,7 +42,7 @@ class Reading:
     suspects: Sequence[Attempt]
     violations: Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]
     worded: Mapping[ErrorCode, Sequence[Attempt]]
-    strays: Sequence[tuple[int, int]] = field(default=())
+    strays: Sequence[tuple[int, int]] = ()
 
     @property
     def shown(self) -> set[ErrorCode]:
@@ -125,8 +123,8 @@ def read(trajectory: Trajectory) -> Reading:
         calling=joined.calling,
         answers=joined.answers,
         suspects=suspects,
-        violations=_by_code((part.code, (suspect, part)) for suspect in suspects for part in suspect.violations),
-        worded=_by_code((part.wording.code, part) for part in suspects if part.wording is not None),
+        violations=_violations(suspects) if suspects else {},
+        worded=_worded(suspects) if suspects else {},
         strays=joined.strays,
     )
 
@@ -154,10 +152,20 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
     return suspects
 
 
-def _by_code(parts: Iterable[tuple[ErrorCode, Part]]) -> dict[ErrorCode, list[Part]]:
-    found: dict[ErrorCode, list[Part]] = {}
-    for code, part in parts:
-        found.setdefault(code, []).append(part)
+def _violations(suspects: Iterable[Attempt]) -> Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]:
+    found: dict[ErrorCode, list[tuple[Attempt, Violation]]] = {}
+    for suspect in suspects:
+        for violation in suspect.violations:
+            found.setdefault(violation.code, []).append((suspect, violation))
+    return found
+
+
+def _worded(suspects: Iterable[Attempt]) -> Mapping[ErrorCode, Sequence[Attempt]]:
+    found: dict[ErrorCode, list[Attempt]] = {}
+    for suspect in suspects:
+        wording = suspect.wording
+        if wording is not None:
+            found.setdefault(wording.code, []).append(suspect)
     return found
 
 
