@@ -90,7 +90,8 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     if result is None:
         return NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
-    text = _text(result)
+    content = result.get("content")
+    text = content if type(content) is str else content_of(dict(result))
     return (_remembered if len(text) <= SHORT else _answer)(text, flagged)
 
 
@@ -138,18 +139,13 @@ def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
 
 def refuses(result: Mapping[str, Any]) -> bool:
     """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
-    plain = _without_flags(_ends(_text(result)))
+    plain = _without_flags(_ends(content_of(dict(result))))
     return any(word in plain for word in REFUSING)
 
 
 def _without_flags(ends: str) -> str:
     """The text without what says that there was no error."""
     return _NO_ERROR.sub("", ends) if "failed" in ends or _MAY_SAY_SO.search(ends) else ends
-
-
-def _text(result: Mapping[str, Any]) -> str:
-    content = result.get("content")
-    return content if type(content) is str else content_of(dict(result))
 
 
 def _ends(text: str) -> str:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from critics.answers import ERROR, FAULT, FLAGGED, NO_ERROR, Answer, refuses
+from msgspec import Struct
+
+from critics.answers import ERROR, FAULT, FLAGGED, NO_ERROR, NONE, Answer, refuses
 from critics.finding import NAME_CODES, content_of
 from critics.leaks import leak_in
-from critics.spans import CallPlace, places
+from critics.spans import CallPlace, place_in_itself, places
 from critics.wording import Wording, wording_of
 from envs import Message
 from tools import ToolCall, Violation
-from tools.call import parts_of
 
 WORDS = 1_000
 """Characters of an answer that are read for the environment's own words."""
@@ -23,30 +24,29 @@ SAID_BACK = 3
 """An argument of so many characters is no word that an answer has by chance, if it says it back at all."""
 
 
-class Attempt:
-    """One tool call, with what is wrong with it and the message that answered it.
+class Attempt(Struct, eq=False):
+    """One tool call, with what is wrong with it and the message that answered it. `made` are the calls of its turn.
 
     What takes time and is rarely asked for is found when it is: the place in the text, what the answer's words mean,
     and `key`, which is equal for calls that ask for the same, however their JSON is spaced and ordered.
     """
 
-    arguments: Mapping[str, Any]
-    violations: Sequence[Violation]
-    answer: Answer
-    checked = False
-    """Whether the environment is known to refuse whatever the schema forbids."""
+    message_index: int
+    call_index: int
+    made: Sequence[Mapping[str, Any]]
+    id: str
+    name: str
+    text: str
     result: Message | None = None
+    answer: Answer = NONE
+    arguments: Mapping[str, Any] = {}
+    violations: Sequence[Violation] = ()
+    checked: bool = False
+    """Whether the environment is known to refuse whatever the schema forbids."""
     _call: ToolCall | None = None
     _place: CallPlace | None = None
     _key: tuple[str, str] | None = None
     _wording: Wording | Literal[False] | None = False
-
-    def __init__(self, message_index: int, call_index: int, made: Sequence[Mapping[str, Any]]) -> None:
-        """`made` are the calls of its turn. Raises ValueError where its own is not in OpenAI's form."""
-        self.message_index = message_index
-        self.call_index = call_index
-        self.made = made
-        self.id, self.name, self.text = parts_of(made[call_index])
 
     @property
     def call(self) -> ToolCall:
@@ -57,8 +57,10 @@ class Attempt:
     def place(self, raw: str | None) -> CallPlace:
         """Where it stands in its turn's raw text, or in its own strings where that is not known."""
         if self._place is None:
-            calls = [self.call] if raw is None else [ToolCall.from_openai(call) for call in self.made]
-            self._place = places(calls, raw)[0 if raw is None else self.call_index]
+            if raw is None:
+                self._place = place_in_itself(self.name, self.text)
+            else:
+                self._place = places([ToolCall.from_openai(call) for call in self.made], raw)[self.call_index]
         return self._place
 
     @property

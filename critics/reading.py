@@ -4,9 +4,10 @@ Left out: what is an error and what isn't (`critics.rules`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
+
+from msgspec import Struct
 
 from critics.answers import ERROR, FLAGGED, answer_of, flagged_answer
 from critics.attempt import Attempt
@@ -17,18 +18,16 @@ from critics.spans import Span
 from critics.wording import wording_of
 from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
+from tools.call import parts_of
 from tools.check import check_logged
-from tools.logged import LoggedTools, logged_tools
-
-Part = TypeVar("Part")
+from tools.logged import LoggedTools, logged_tools, remembered_tools
 
 
-@dataclass(slots=True, kw_only=True)
-class Reading:
-    """A trajectory as rules see it. `turns` are the assistant's messages, `users` the
-    user's. `calling` has the attempts of each turn that calls, `answers` are the other turns, `suspects` those that the
-    schema has something against or that were answered with an error. What the schema has against them is in
-    `violations` by code, those whose errors' own words stand for a code are in `worded`. `strays` are tool results for
+class Reading(Struct, kw_only=True, eq=False):
+    """A trajectory as rules see it. `turns` are the assistant's messages, `users` the user's. `calling` has the
+    attempts of each turn that calls, `answers` the contents of the other turns, `suspects` the attempts that the schema
+    has something against or that were answered with an error. What the schema has against them is in `violations` by
+    code, those whose errors' own words stand for a code are in `worded`. `strays` are tool results for
     calls that nobody made: (turn, result) by message.
     """
 
@@ -39,11 +38,11 @@ class Reading:
     raws: Mapping[int, str]
     attempts: Sequence[Attempt]
     calling: Mapping[int, Sequence[Attempt]]
-    answers: Sequence[int]
+    answers: Mapping[int, str]
     suspects: Sequence[Attempt]
     violations: Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]
     worded: Mapping[ErrorCode, Sequence[Attempt]]
-    strays: Sequence[tuple[int, int]] = field(default=())
+    strays: Sequence[tuple[int, int]] = ()
 
     @property
     def shown(self) -> set[ErrorCode]:
@@ -110,21 +109,22 @@ class Reading:
 
 def read(trajectory: Trajectory) -> Reading:
     """Read a trajectory. Raises ValueError for tools or calls that are not in OpenAI's form."""
-    offered = logged_tools(_objects(trajectory.tools, "tools"))
-    joined = _Joined(_objects(trajectory.messages, "messages"))
+    tools = trajectory.tools
+    offered = remembered_tools(tools) or logged_tools(_objects(tools, "tools"))
+    joined = _joined(trajectory.messages)
     suspects = _suspects(trajectory, offered, joined.attempts)
     return Reading(
         trajectory=trajectory,
         offered=offered,
         turns=joined.turns,
         users=joined.users,
-        raws={turn.message_index: turn.raw for turn in trajectory.turns},
+        raws={turn.message_index: turn.raw for turn in trajectory.turns} if trajectory.turns else {},
         attempts=joined.attempts,
         calling=joined.calling,
         answers=joined.answers,
         suspects=suspects,
-        violations=_by_code((part.code, (suspect, part)) for suspect in suspects for part in suspect.violations),
-        worded=_by_code((part.wording.code, part) for part in suspects if part.wording is not None),
+        violations=_violations(suspects) if suspects else {},
+        worded=_worded(suspects) if suspects else {},
         strays=joined.strays,
     )
 
@@ -133,26 +133,39 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
     """Check all calls and judge their answers; the calls that something is wrong with."""
     suspects: list[Attempt] = []
     check = _Check(trajectory, offered)
+    plainly, catalogue = check.plainly, check.catalogue
     checked = _is_of_our_worlds(trajectory)
     judge = flagged_answer if checked else answer_of
     for attempt in attempts:
         answer = attempt.answer = judge(attempt.result)
-        attempt.arguments, attempt.violations = (
-            check_logged(attempt.name, attempt.text, offered, check.catalogue) if check.plainly else check(attempt)
+        text = attempt.text
+        attempt.arguments, violations = (
+            check_logged(attempt.name, text, offered, catalogue) if plainly else check(attempt)
         )
-        if not attempt.text and not attempt.violations and _could_not_parse(attempt):
+        if not text and not violations and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
-            attempt.violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        if attempt.violations or answer is FLAGGED or answer is ERROR:
+            violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
+        attempt.violations = violations
+        if violations or answer is FLAGGED or answer is ERROR:
             attempt.checked = checked
             suspects.append(attempt)
     return suspects
 
 
-def _by_code(parts: Iterable[tuple[ErrorCode, Part]]) -> dict[ErrorCode, list[Part]]:
-    found: dict[ErrorCode, list[Part]] = {}
-    for code, part in parts:
-        found.setdefault(code, []).append(part)
+def _violations(suspects: Iterable[Attempt]) -> Mapping[ErrorCode, Sequence[tuple[Attempt, Violation]]]:
+    found: dict[ErrorCode, list[tuple[Attempt, Violation]]] = {}
+    for suspect in suspects:
+        for violation in suspect.violations:
+            found.setdefault(violation.code, []).append((suspect, violation))
+    return found
+
+
+def _worded(suspects: Iterable[Attempt]) -> Mapping[ErrorCode, Sequence[Attempt]]:
+    found: dict[ErrorCode, list[Attempt]] = {}
+    for suspect in suspects:
+        wording = suspect.wording
+        if wording is not None:
+            found.setdefault(wording.code, []).append(suspect)
     return found
 
 
@@ -213,12 +226,12 @@ class _Joined:
     """
 
     def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        self.turns: list[int] = []
-        self.users: list[int] = []
-        self.answers: list[int] = []
-        self.attempts: list[Attempt] = []
-        self.calling: dict[int, Sequence[Attempt]] = {}
-        self.strays: list[tuple[int, int]] = []
+        self.turns = turns = list[int]()
+        self.users = users = list[int]()
+        self.answers = answers = dict[int, str]()
+        self.attempts = attempts = list[Attempt]()
+        self.calling = calling = dict[int, Sequence[Attempt]]()
+        self.strays = strays = list[tuple[int, int]]()
         waiting: dict[str, list[Attempt]] = {}
         for index, message in enumerate(messages):
             role = message.get("role")
@@ -226,35 +239,44 @@ class _Joined:
                 call_id = message.get("tool_call_id")
                 own = waiting.get(call_id if type(call_id) is str else str(call_id or ""))
                 if own is None:
-                    self.strays.append((self.turns[-1] if self.turns else 0, index))
+                    strays.append((turns[-1] if turns else 0, index))
                     continue
                 for attempt in own:
                     if attempt.result is None:
                         attempt.result = message  # type: ignore[assignment]
                         break
             elif role == "assistant":
-                self.turns.append(index)
+                turns.append(index)
                 made = message.get("tool_calls")
-                if made:
-                    waiting[""] = self.calling[index] = attempts = _attempts(index, _objects(made, "tool_calls"))
-                    self.attempts += attempts
-                    _wait(attempts, waiting)
-                else:
+                if not made:
                     waiting[""] = []
-                    self.answers.append(index)
+                    content = message.get("content")
+                    answers[index] = content if type(content) is str else content_of(message)  # type: ignore[arg-type]
+                elif len(made) == 1:
+                    only = Attempt(index, 0, made, *parts_of(made[0]))
+                    attempts.append(only)
+                    calling[index] = waiting[""] = waiting[only.id] = [only]
+                else:
+                    several = [Attempt(index, place, made, *parts_of(call)) for place, call in enumerate(made)]
+                    calling[index] = waiting[""] = several
+                    attempts += several
+                    _wait(several, waiting)
             elif role == "user":
-                self.users.append(index)
+                users.append(index)
 
 
-def _attempts(index: int, made: Sequence[Mapping[str, Any]]) -> list[Attempt]:
-    return [Attempt(index, 0, made)] if len(made) == 1 else [Attempt(index, place, made) for place in range(len(made))]
+def _joined(messages: Sequence[Mapping[str, Any]]) -> _Joined:
+    """Raises ValueError for messages or calls that are no lists of objects."""
+    try:
+        return _Joined(messages)
+    except (AttributeError, LookupError, TypeError):
+        for message in _objects(messages, "messages"):
+            _objects(message.get("tool_calls") or [], "tool_calls")
+        raise
 
 
 def _wait(attempts: list[Attempt], waiting: dict[str, list[Attempt]]) -> None:
     """From now on, the ids of these calls mean them."""
-    if len(attempts) == 1:
-        waiting[attempts[0].id] = attempts
-        return
     for attempt in attempts:
         waiting[attempt.id] = []
     for attempt in attempts:

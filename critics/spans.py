@@ -190,7 +190,7 @@ _MARKED: Mapping[ErrorCode, Callable[[CallPlace, str], Span]] = {
 def places(calls: Sequence[ToolCall], raw: str | None) -> list[CallPlace]:
     """Where each call of a turn stands in its raw text, or in its own strings where that is not known."""
     if raw is None:
-        return [_in_itself(call) for call in calls]
+        return [place_in_itself(call.name, call.arguments) for call in calls]
     blocks, position, found = call_blocks(raw), 0, []
     for number, call in enumerate(calls):
         place = _in_block(call, raw, blocks[number]) if number < len(blocks) else None
@@ -200,9 +200,10 @@ def places(calls: Sequence[ToolCall], raw: str | None) -> list[CallPlace]:
     return found
 
 
-def _in_itself(call: ToolCall) -> CallPlace:
-    whole = (0, len(call.arguments))
-    return CallPlace(whole=whole, name=(0, len(call.name)), text=call.arguments, written=whole)
+def place_in_itself(name: str, arguments: str) -> CallPlace:
+    """Where a call stands in its own strings, for a turn whose raw text is not known."""
+    whole = (0, len(arguments))
+    return CallPlace(whole=whole, name=(0, len(name)), text=arguments, written=whole)
 
 
 def _in_block(call: ToolCall, raw: str, block: Span) -> CallPlace | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from critics.finding import Criticized, Finding, text_of
 from critics.rules import criticize
 from critics.spans import Span
@@ -93,7 +95,7 @@ def _moved(bare: Trajectory, rendered: Trajectory, finding: Finding, again: Span
     stands; None where that can't be told."""
     number = rendered.turn_at(finding.message_index)
     if number is None or again:
-        return replace(finding, span=again) if again else finding
+        return structs.replace(finding, span=again) if again else finding
     raw, text = rendered.turns[number].raw, text_of(bare, finding)
     start, end = finding.span
     if text and text in raw:
@@ -102,7 +104,7 @@ def _moved(bare: Trajectory, rendered: Trajectory, finding: Finding, again: Span
         start, end = raw.index(text[start:end]), raw.index(text[start:end]) + end - start
     else:
         return None
-    return replace(finding, span=(start, end))
+    return structs.replace(finding, span=(start, end))
 
 
 def _same(finding: Finding) -> tuple[str, int, int | None, str]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tools import ToolCall
+from tools.logged import remembered_tools
 
 SCHEMA_VERSION = 1
 
@@ -107,9 +108,10 @@ class Trajectory:
         task, tools, turns = record.get("task") or {}, record.get("tools") or (), record.get("turns") or ()
         if type(task) is not dict and not isinstance(task, Mapping):
             raise ValueError(f"expected task to be an object, came {type(task).__name__}")
-        for name, parts in (("tools", tools), ("turns", turns)):
-            if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
-                raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
+        if remembered_tools(tools) is None:  # else they were looked at before
+            _refuse_others("tools", tools)
+        if turns:
+            _refuse_others("turns", turns)
         return cls(
             id=str(record["id"]),
             env=str(record.get("env", "")),
@@ -129,6 +131,12 @@ class Trajectory:
 
 
 _DICTS = frozenset({dict})
+
+
+def _refuse_others(name: str, parts: Any) -> None:
+    """Raise ValueError for a list that holds something else than objects."""
+    if not (_DICTS.issuperset(map(type, parts)) or all(isinstance(part, Mapping) for part in parts)):
+        raise ValueError(f"expected {name} to be a list of objects, came {parts!r:.80}")
 
 
 def _tools_from(value: Any) -> dict[str, int]:

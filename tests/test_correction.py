@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 from transformers import AutoTokenizer
 
 from critics import criticize
@@ -188,8 +189,8 @@ def test_what_can_not_be_bound_is_refused_with_a_reason(trajectories: list[Traje
     number = trajectory.turn_at(findings[0].message_index)
     assert number is not None
     other_text = tuple(replace(turn, raw=f"{turn.raw}!") for turn in trajectory.turns)
-    outside = [replace(finding, span=(10_000, 10_004)) for finding in findings]
-    empty = [replace(finding, span=(0, 0)) for finding in findings]
+    outside = [structs.replace(finding, span=(10_000, 10_004)) for finding in findings]
+    empty = [structs.replace(finding, span=(0, 0)) for finding in findings]
     fewer = tuple(replace(turn, logprobs=turn.logprobs[1:]) for turn in trajectory.turns)
     nan = tuple(replace(turn, logprobs=[float("nan")] * len(turn.logprobs)) for turn in trajectory.turns)
     seen = trajectory.messages[0]["content"]

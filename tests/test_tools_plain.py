@@ -41,6 +41,7 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
             "maxItems": LEAVES,
             "format": st.sampled_from(["date", "email", "made-up", 7]),
             "title": LEAVES,
+            "optional": st.lists(NAMES, max_size=2) | st.booleans(),
             "nullable": st.booleans(),
         },
     )

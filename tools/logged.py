@@ -109,6 +109,11 @@ def logged_tools(specs: Sequence[Mapping[str, Any]]) -> LoggedTools:
     return _LISTS.get(specs) or _LISTS.add(specs, LoggedTools(specs))
 
 
+def remembered_tools(specs: object) -> LoggedTools | None:
+    """The same of a list that was read before; None for any other, which may be no list of tools at all."""
+    return _LISTS.get(specs)
+
+
 def _tool(name: str, function: Mapping[str, Any]) -> Tool:
     return _TOOLS.get(function) or _TOOLS.add(function, _read(name, function))
 

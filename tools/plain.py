@@ -120,11 +120,15 @@ _REMARKS: Mapping[str, type | tuple[type, ...]] = {
     "$comment": str,
     "default": object,
     "examples": list,
+    "example": object,
+    "example_value": object,
+    "optional": list,
     "deprecated": bool,
     "readOnly": bool,
     "writeOnly": bool,
 }
-"""What says nothing of a value, and the type that it has to have itself."""
+"""What says nothing of a value, and the type that it has to have itself; also words of no draft that logs are full
+of."""
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _OBJECTS = frozenset({"properties", "required", "additionalProperties"})
 

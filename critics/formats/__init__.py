@@ -73,7 +73,10 @@ def read_logs(
             place = Place(name, record.line)
             quick = form.quickly(record) if form is not None and isinstance(record, Line) else None
             if form is not None and quick is not None:
-                yield from _trajectories(form, place, quick, tools)
+                try:
+                    yield place, _made(quick, tools)
+                except _FAILED as error:
+                    yield _unread(form, place, error)
                 continue
             part = record.read() if isinstance(record, Line) else record
             if isinstance(part, Broken):
@@ -87,18 +90,29 @@ def read_logs(
 
 
 def _trajectories(
-    form: Form, place: Place, record: Record | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]
+    form: Form, place: Place, record: Record, tools: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Place, Trajectory] | Unreadable]:
-    """The trajectories of a record, or of one that its form has read quickly."""
+    """The trajectories of a record."""
     try:
-        for part in form.read(record) if isinstance(record, Record) else (record,):
+        for part in form.read(record):
             if isinstance(part, Refused):
                 yield Unreadable(place=place, reason=part.reason)
             else:
-                ours = {**part, "tools": tools} if tools and not part.get("tools") else part
-                yield place, Trajectory.from_json(ours)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        yield Unreadable(place=place, reason=f"no {form.title}: {reason_of(error)}")
+                yield place, _made(part, tools)
+    except _FAILED as error:
+        yield _unread(form, place, error)
+
+
+def _made(part: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Trajectory:
+    return Trajectory.from_json({**part, "tools": tools} if tools and not part.get("tools") else part)
+
+
+_FAILED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading raises for a record that is not of the form."""
+
+
+def _unread(form: Form, place: Place, error: Exception) -> Unreadable:
+    return Unreadable(place=place, reason=f"no {form.title}: {reason_of(error)}")
 
 
 def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:

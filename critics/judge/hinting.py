@@ -6,9 +6,10 @@ one short line and gives nothing away (`critics.gold`); else the template stays,
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
+
+from msgspec.structs import replace
 
 from critics.finding import Criticized, Finding
 from critics.gold import leaked

@@ -6,7 +6,8 @@ warning too.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from critics.attempt import Attempt
 from critics.finding import WARNING, Finding, content_of
@@ -68,13 +69,16 @@ for _code in ErrorCode:
 @rule(ErrorCode.MALFORMED_CALL)
 def malformed_call(reading: Reading) -> Iterator[Finding]:
     """A call that does not parse, also one that a server handed on as plain text because it could not read it."""
-    yield from _invalid_call(ErrorCode.MALFORMED_CALL)(reading)
-    for index in reading.answers:
-        text = reading.text(index)
+    yield from _call_that_does_not_parse(reading)
+    for index, said in reading.answers.items():
+        text = reading.raws.get(index, said)
         broken = [block for block in call_blocks(text) if not _is_call(text, *block)] if OPEN in text else ()
         if broken:
             explanation = "expected a JSON object with a name and arguments in the block"
             yield reading.at_turn(index, ErrorCode.MALFORMED_CALL, explanation, broken[0])
+
+
+_call_that_does_not_parse = _invalid_call(ErrorCode.MALFORMED_CALL)
 
 
 def _is_call(text: str, start: int, end: int) -> bool:

@@ -1,7 +1,7 @@
 """A rule that guesses: the value of an argument `..._id` that no message before said."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from critics.attempt import Attempt
@@ -22,10 +22,7 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        text = attempt.text
-        if '_id"' not in text and "\\u" not in text:
-            continue
-        for place, value in _ids(attempt.arguments):
+        for place, value in _ids_of(attempt):
             said = said or _Said(reading)
             if not said.before(attempt, str(value)):
                 path = path_of(place)
@@ -117,7 +114,28 @@ def _stands_in(text: str, value: str) -> bool:
     return False
 
 
-def _ids(arguments: Mapping[str, Any]) -> list[tuple[Steps, str | int]]:
+Ids = Sequence[tuple[Steps, str | int]]
+SHORT, REMEMBERED = 250, 8192
+"""The ids of so many calls are remembered, of arguments of so many characters at most: calls come again."""
+_known: dict[str, Ids] = {}
+
+
+def _ids_of(attempt: Attempt) -> Ids:
+    """The ids among a call's arguments; none where these were not read."""
+    text = attempt.text
+    if not attempt.arguments:
+        return ()
+    found = _known.get(text)
+    if found is None:
+        found = _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ()
+        if len(text) <= SHORT:
+            if len(_known) >= REMEMBERED:
+                _known.clear()
+            _known[text] = found
+    return found
+
+
+def _ids(arguments: Mapping[str, Any]) -> Ids:
     """Every string or number under a name that ends in `_id`, nested too, with its place."""
     found: list[tuple[Steps, str | int]] = []
     pending: list[tuple[Steps, Any]] = [((), arguments)]

@@ -15,12 +15,16 @@ RULES: dict[ErrorCode, Rule] = {}
 
 _OF_SUSPECTS: set[ErrorCode] = set()
 _OF_SHOWN: set[ErrorCode] = set()
+_OF_ENDS: set[ErrorCode] = set()
 
 
-def rule(code: ErrorCode, *, of_suspects: bool = False, of_shown: bool = False) -> Callable[[Rule], Rule]:
+def rule(
+    code: ErrorCode, *, of_suspects: bool = False, of_shown: bool = False, of_ends: bool = False
+) -> Callable[[Rule], Rule]:
     """Register a function as the rule of a code. One that is `of_suspects` finds nothing where the reading has none,
-    and isn't asked then; one that is `of_shown`, where neither a schema nor an answer shows its code. Raises ValueError
-    if the code has a rule.
+    and isn't asked then; one that is `of_shown`, where neither a schema nor an answer shows its code; one that is
+    `of_ends`, where the trajectory doesn't say how it ended, as most logs don't. Raises ValueError if the code has a
+    rule.
     """
 
     def register(function: Rule) -> Rule:
@@ -31,6 +35,8 @@ def rule(code: ErrorCode, *, of_suspects: bool = False, of_shown: bool = False) 
             _OF_SUSPECTS.add(code)
         if of_shown:
             _OF_SHOWN.add(code)
+        if of_ends:
+            _OF_ENDS.add(code)
         return function
 
     return register
@@ -46,6 +52,8 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
     if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
     idle = _OF_SHOWN - reading.shown if reading.suspects else _OF_SHOWN | _OF_SUSPECTS
+    if not trajectory.env and trajectory.stop_reason == StopReason.ANSWERED:
+        idle |= _OF_ENDS
     findings = [finding for code, find in RULES.items() if code not in idle for finding in find(reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
 

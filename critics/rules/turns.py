@@ -14,8 +14,8 @@ from tools import ErrorCode
 @rule(ErrorCode.PROTOCOL_VIOLATION)
 def protocol_violation(reading: Reading) -> Iterator[Finding]:
     """A turn that says and calls nothing; a result for a call that nobody made, found at the turn before it."""
-    for index in reading.answers:
-        if not _says_something(reading.trajectory.messages[index]):
+    for index, said in reading.answers.items():
+        if (not said or said.isspace()) and not _says_something(reading.trajectory.messages[index]):
             explanation = "expected a call or an answer, came an empty turn"
             yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation)
     for turn, index in reading.strays:
@@ -27,10 +27,14 @@ def protocol_violation(reading: Reading) -> Iterator[Finding]:
 def _says_something(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
     said = content.strip() if isinstance(content, str) else content
-    return bool(said) or any(message.get(part) for part in ("refusal", "function_call", "audio"))
+    return bool(said) or (not _OTHERS.isdisjoint(message) and any(map(message.get, _OTHERS)))
 
 
-@rule(ErrorCode.BUDGET_EXHAUSTED)
+_OTHERS = frozenset({"refusal", "function_call", "audio"})
+"""What a message may say beside its content."""
+
+
+@rule(ErrorCode.BUDGET_EXHAUSTED, of_ends=True)
 def budget_exhausted(reading: Reading) -> Iterator[Finding]:
     """The turns, errors or tokens ran out before an answer."""
     stop_reason = reading.trajectory.stop_reason
@@ -39,7 +43,7 @@ def budget_exhausted(reading: Reading) -> Iterator[Finding]:
         yield reading.at_turn(reading.last_turn, ErrorCode.BUDGET_EXHAUSTED, explanation)
 
 
-@rule(ErrorCode.WRONG_FINAL_STATE)
+@rule(ErrorCode.WRONG_FINAL_STATE, of_ends=True)
 def wrong_final_state(reading: Reading) -> Iterator[Finding]:
     """An answer while the world is not as the task wants it. Only a known world can tell."""
     trajectory = reading.trajectory
@@ -48,7 +52,7 @@ def wrong_final_state(reading: Reading) -> Iterator[Finding]:
         yield reading.at_turn(reading.last_turn, ErrorCode.WRONG_FINAL_STATE, explanation)
 
 
-@rule(ErrorCode.INFRASTRUCTURE_FAULT)
+@rule(ErrorCode.INFRASTRUCTURE_FAULT, of_ends=True)
 def infrastructure_fault(reading: Reading) -> Iterator[Finding]:
     """Not the model's doing: such a trajectory is kept out of every rate."""
     if reading.trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
