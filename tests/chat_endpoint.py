@@ -11,6 +11,11 @@ Answer = str | tuple[int, str] | dict[str, Any]
 """What is said, or a status and an error's message, or the whole of what comes back."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of more connections at once than wait here, some are reset
+
+
 @contextmanager
 def endpoint(answer: Callable[[Mapping[str, Any]], Answer]) -> Iterator[str]:
     """The base URL of a server that gives `answer` the body of each request."""
@@ -38,8 +43,7 @@ def endpoint(answer: Callable[[Mapping[str, Any]], Answer]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
