@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from critics import criticize
 from critics.rates import measure
@@ -290,7 +291,7 @@ def test_errors_stay_swap_go_and_come() -> None:
         from tools import ErrorCode
 
         blank = Finding(code=ErrorCode.WRONG_TYPE, message_index=0, call_index=0, span=(0, 0), explanation="", hint="")
-        found = [replace(blank, code=ErrorCode(code), message_index=place) for place, code in enumerate(codes)]
+        found = [structs.replace(blank, code=ErrorCode(code), message_index=place) for place, code in enumerate(codes)]
         return replace(part, messages=messages), [*found, *found[:1]]
 
     before = [with_codes("wrong_type", "nonexistent_tool", "wrong_type"), with_codes()]
