@@ -33,7 +33,7 @@ BROWSER ?= chromium
 SHOT = $(BROWSER) --headless --no-sandbox --disable-gpu --no-first-run --disable-sync --hide-scrollbars \
 	--window-size=1200,1240 --user-data-dir=$$(mktemp -d)
 
-study: install ## targeted hints beside baselines and controls; an hour on two cores, and goes on where it stopped
+study: install ## targeted hints beside baselines and controls; an hour or more on two cores, and goes on where it stopped
 	$(PYTHON) -m eval study $(ARGS)
 
 pictures: install ## the pictures in eval/README.md, from the runs/demo that `make demo` makes; needs chromium
