@@ -59,7 +59,7 @@ PRESETS = {
         settings=SETTINGS[:2],
     ),
     "full": Preset(
-        name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tuning_rollouts=256, tune_all=True
+        name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tune_all=True
     ),
 }
 
