@@ -74,7 +74,7 @@ class Run:
         seed_all(config.seed)
         self.config, self.watch = config, watch
         sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_tokens)
-        self.policy = LocalPolicy.load(model, sampling=sampling, packed=True)
+        self.policy = LocalPolicy.load(model, sampling=sampling)
         self.actor = actor_for(config, self.policy)
         if self.given:
             self.given.render(self.policy)

@@ -113,11 +113,8 @@ def opened(seed: int) -> Context:
     return Context(env=env, messages=[*opening], tools=info["tools"], rng=Random(seed))
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_model_without_a_renderer_goes_on_by_splices(
-    llama: Path, packed: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    policy = LocalPolicy.load(llama, sampling=Sampling(max_new_tokens=12), packed=packed)
+def test_a_model_without_a_renderer_goes_on_by_splices(llama: Path, caplog: pytest.LogCaptureFixture) -> None:
+    policy = LocalPolicy.load(llama, sampling=Sampling(max_new_tokens=12))
     contexts = [opened(seed) for seed in range(3)]
     result = {"role": "tool", "tool_call_id": "call_0_0", "content": '{"order_id": 417}'}
     with caplog.at_level(logging.WARNING):

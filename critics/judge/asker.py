@@ -85,7 +85,7 @@ class LocalAsker:
         from envs.policies.hf import LocalPolicy, Sampling
 
         sampling = Sampling(temperature=0.0, max_new_tokens=max_tokens)
-        self.policy = LocalPolicy.load(path, sampling=sampling, packed=True)
+        self.policy = LocalPolicy.load(path, sampling=sampling)
         self.name = f"hf:{path}{_fingerprint(Path(path))}"
         self.spent = Spent()
         self.notes: list[str] = []

@@ -100,7 +100,7 @@ def _local(kind: str, path: str, temperature: float, max_tokens: int | None) -> 
         return EnginePolicy(path, name=shown, sampling=sampling)
     from envs.policies.hf import LocalPolicy
 
-    return LocalPolicy.load(path, name=shown, sampling=sampling, packed=True)
+    return LocalPolicy.load(path, name=shown, sampling=sampling)
 
 
 def _habitual(name: str) -> Policy:

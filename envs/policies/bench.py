@@ -1,11 +1,11 @@
 """How fast a model in this process acts, worlds included, beside plain `generate`: `python -m envs bench-policy`.
 
-Whole episodes of store-v0, in both ways that rows are held (`envs.policies.rows`), against `model.generate` of the same
-checkpoint after the very prompts of those episodes: left-padded, in batches of 32, with the same sampling, stop tokens
-and limit. It knows no turns, so it reads each turn's whole prompt again; after first prompts only, it does not have to,
-and where no row ever stops, it has nothing to wait for: these are given too. Where vLLM is installed, the same episodes
-go through it as well; what it remembers of the last ones is thrown away first. All ways take turns in one process, and
-each figure is the median of its repeats, since machines differ and are shared.
+Whole episodes of store-v0 against `model.generate` of the same checkpoint after the very prompts of those episodes:
+left-padded, in batches of 32, with the same sampling, stop tokens and limit. It knows no turns, so it reads each turn's
+whole prompt again; after first prompts only, it does not have to, and where no row ever stops, it has nothing to wait
+for: these are given too. Where vLLM is installed, the same episodes go through it as well; what it remembers of the
+last ones is thrown away first. All ways take turns in one process, and each figure is the median of its repeats, since
+machines differ and are shared.
 Left out: models on servers, and how good the turns are.
 """
 
@@ -66,7 +66,7 @@ class BenchPolicy:
 def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
     """Rates in sampled tokens a second, and the share of the time that is spent outside of the model's forward passes.
 
-    `tokens_per_s` and `outside_model_share` are of the way that rollouts use, packed rows.
+    `tokens_per_s` and `outside_model_share` are of rollouts.
     """
     import torch
 
@@ -74,15 +74,13 @@ def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
     from envs.policies.hf import LocalPolicy
 
     policy = LocalPolicy.load(path)
-    packed = LocalPolicy(policy.name, policy.model, policy.writer.tokenizer, packed=True)
     clock = _Clock(policy.model)
     trajectories = list(rollout(policy, ENV, range(n), batch=batch))
     prompts = [trajectory.prompt_ids(turn) for trajectory in trajectories for turn in range(len(trajectory.turns))]
     first = [trajectory.prompt_ids(0) for trajectory in trajectories if trajectory.turns][: 2 * GENERATE_BATCH]
     some = prompts[:: max(1, len(prompts) // GENERATED)][:GENERATED]
     ways: dict[str, Callable[[], int]] = {
-        "packed": lambda: _act(packed, n, batch),
-        "in_step": lambda: _act(policy, n, batch),
+        "rollouts": lambda: _act(policy, n, batch),
         "generate": lambda: _generate(policy, some),
         "generate_first_turns": lambda: _generate(policy, first),
         "generate_never_stopped": lambda: _generate(policy, first, stops=False),
@@ -103,17 +101,15 @@ def measure(path: str, *, n: int, batch: int, repeats: int) -> dict[str, Any]:
     share = {name: round(median(values), 4) for name, values in shares.items()}
     return {
         "policy": path,
-        "tokens_per_s": rate["packed"],
+        "tokens_per_s": rate["rollouts"],
         "generate_tokens_per_s": rate["generate"],
-        "outside_model_share": share["packed"],
-        "in_step_tokens_per_s": rate["in_step"],
-        "in_step_outside_model_share": share["in_step"],
+        "outside_model_share": share["rollouts"],
         "generate_first_turns_tokens_per_s": rate["generate_first_turns"],
         "generate_never_stopped_tokens_per_s": rate["generate_never_stopped"],
         "vllm_tokens_per_s": rate.get("vllm"),
         "ratios_to_generate": {
             name: [round(one / other, 2) for one, other in zip(rates[name], rates["generate"], strict=True)]
-            for name in ("packed", "in_step", "vllm")
+            for name in ("rollouts", "vllm")
             if name in rates
         },
         "episodes": n,
@@ -198,8 +194,7 @@ def _table(record: dict[str, Any]) -> Table:
     for heading in ("sampled tokens a second", "rate", "outside the model"):
         table.add_column(Text(heading, style="dim"), justify="left" if not table.columns else "right")
     for name, key, share in (
-        ("episodes, rows packed", "tokens_per_s", "outside_model_share"),
-        ("episodes, rows in step", "in_step_tokens_per_s", "in_step_outside_model_share"),
+        ("episodes", "tokens_per_s", "outside_model_share"),
         ("episodes, vLLM", "vllm_tokens_per_s", ""),
         ("generate, each turn's prompt", "generate_tokens_per_s", ""),
         ("generate, first prompts", "generate_first_turns_tokens_per_s", ""),

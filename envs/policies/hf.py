@@ -1,8 +1,8 @@
 """A transformers model as a policy: batched multi-turn sampling, keys and values kept between turns.
 
 A batch goes turn by turn in step: every row's new tokens (results, generation prompt) are prefilled, then all rows are
-sampled token by token until each has finished its turn. `envs.policies.rows` says how rows are held, and which way
-gives published figures. Left out: loading (`envs.policies.loading`), other devices' tricks (compile, CUDA graphs).
+sampled token by token until each has finished its turn. Left out: how rows are held (`envs.policies.rows`), loading
+(`envs.policies.loading`), other devices' tricks (compile, CUDA graphs).
 """
 
 import logging
@@ -17,7 +17,7 @@ import torch
 from envs.context import ContextWriter
 from envs.policies.base import Context
 from envs.policies.loading import TINY, load_model, longest_context, model_folder, stop_ids_of, usual_tokens
-from envs.policies.rows import PackedRows, Rows, StepRows
+from envs.policies.rows import Rows
 from envs.policies.turns import Sampled, Sampling, TokenPolicy, check_same, ids_of
 from tools import InfrastructureFault
 
@@ -33,31 +33,27 @@ class OutOfMemory(Exception):
 class LocalPolicy(TokenPolicy):
     """Samples turns from a model in this process. The model may change between batches, never within one.
 
-    With `packed`, finished contexts cost nothing, and new ones may join those that go on without anything being read
-    again. It changes log-probs in the last bits, and with them, once in a while, a token. `joins` says whether joining
-    is worth it: on a CPU a young row pays for the old rows' columns. `largest_batch` gets smaller once one did not fit
-    into memory.
+    Finished contexts cost nothing, and new ones may join those that go on without anything being read again. `joins`
+    says whether joining is worth it: on a CPU a young row pays for the old rows' columns. Who else is in a batch
+    changes log-probs in the last bits, and with them, once in a while, a token. `largest_batch` gets smaller once one
+    did not fit into memory.
     """
 
-    def __init__(
-        self, name: str, model: Any, tokenizer: Any, sampling: Sampling | None = None, *, packed: bool = False
-    ) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, sampling: Sampling | None = None) -> None:
         stop_ids = stop_ids_of(model.generation_config)
         writer = ContextWriter(tokenizer, model_type=model.config.model_type, stop_ids=stop_ids)
         usual = usual_tokens(model.generation_config)
         super().__init__(name, writer, longest_context(model), sampling, usual=usual)
-        self.model, self.packed = model, packed
-        self.joins = packed and model.device.type != "cpu"
+        self.model = model
+        self.joins = model.device.type != "cpu"
         self.largest_batch = 2**31
         self._rows: Rows | None = None
 
     @classmethod
-    def load(
-        cls, path: str | Path, *, name: str = "", sampling: Sampling | None = None, packed: bool = False
-    ) -> "LocalPolicy":
+    def load(cls, path: str | Path, *, name: str = "", sampling: Sampling | None = None) -> "LocalPolicy":
         """A policy from a model's or an adapter's folder, or a hub name; `tiny` is the embedded model."""
         folder = model_folder(path)
-        policy = cls(name or str(path), *load_model(folder), sampling, packed=packed)
+        policy = cls(name or str(path), *load_model(folder), sampling)
         policy.folder = folder
         return policy
 
@@ -70,11 +66,8 @@ class LocalPolicy(TokenPolicy):
     @torch.inference_mode()
     def complete(self, prompts: Sequence[Sequence[int]], rngs: Sequence[Random]) -> list[list[int]]:
         """Sample one turn after each prompt, remembering nothing."""
-        rows = self._new_rows(prompts)
+        rows = Rows(self.model, prompts)
         return [sampled.token_ids for sampled in self._sample(rows, rows.prefill(prompts), rngs)]
-
-    def _new_rows(self, keys: Sequence[object]) -> Rows:
-        return PackedRows(self.model, keys) if self.packed else StepRows(self.model, keys)
 
     @torch.inference_mode()
     def _sample_after(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[Sampled]:
@@ -103,10 +96,7 @@ class LocalPolicy(TokenPolicy):
 
     def _together(self, contexts: Sequence[Context], heard: Sequence[Sequence[int]]) -> list[Sampled]:
         """A turn after each context, in one batch. A context without a row is prefilled from its start."""
-        rows = self._rows.kept(contexts) if self._rows else None
-        if rows is None:
-            rows = self._new_rows(contexts)
-        self._rows = rows
+        rows = self._rows = self._rows.kept(contexts) if self._rows else Rows(self.model, contexts)
         fed = [
             [*(context.turns[-1].token_ids[-1:] if length else ids_of(context)), *new]
             for context, length, new in zip(contexts, rows.lengths, heard, strict=True)
@@ -135,7 +125,7 @@ class LocalPolicy(TokenPolicy):
 
     def _draw(self, rngs: Sequence[Random], logits_RV: torch.Tensor) -> tuple[list[int], list[float]]:
         """A token for each row and its log-prob (nats, at temperature 1). Chance comes from each row's own rng."""
-        if self.packed and self.sampling.temperature == 1:
+        if self.sampling.temperature == 1:
             return _drawn(rngs, logits_RV)
         logprobs_RV = logits_RV.double().log_softmax(-1)
         if self.sampling.temperature == 0:
@@ -150,7 +140,7 @@ class LocalPolicy(TokenPolicy):
 
 def _drawn(rngs: Sequence[Random], logits_RV: torch.Tensor) -> tuple[list[int], list[float]]:
     """The same at temperature 1, in a third of the time: one softmax, in single precision, and only its sum in double.
-    It may differ in the last bits, as packed rows do anyway."""
+    It may differ in the last bits, as rows do anyway."""
     probs_RV = logits_RV.softmax(-1)
     cumulative_RV = probs_RV.cumsum(-1, dtype=torch.double)
     tokens_R1 = _at(cumulative_RV, _points(rngs, logits_RV.device) * cumulative_RV[:, -1:])

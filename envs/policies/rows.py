@@ -1,151 +1,23 @@
-"""A batch's keys and values between turns: one row a conversation, one column a token. Two ways to hold them.
+"""A batch's keys and values between turns: one row a conversation, one column a token.
 
-`StepRows` goes in step: each pass adds the same columns to every row, and a row that has no token there gets a hole,
-which is masked. What a row's numbers are depends on who else is in the batch, in the last bits. `PackedRows` has no
-holes: each row's tokens stand one after the other, finished rows take no part in a pass, and new ones may come at any
-turn. It is faster, and agrees with the other up to rounding: rollouts are made with it.
-Left out: sampling (`envs.policies.hf`).
+Rows are packed: each row's tokens stand one after the other without holes, finished rows take no part in a pass, and
+new ones may come at any turn. Left out: sampling (`envs.policies.hf`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 GROUP_TOKENS = 1_024
-"""A packed prefill takes so many tokens at a time: more of them fall out of a processor's caches."""
+"""A prefill takes so many tokens at a time: more of them fall out of a processor's caches."""
 SPARE = 1.5
 """Finished rows are moved out of the way when a pass reads so many times the rows that go on: moving costs too."""
 
 
-class Rows(Protocol):
-    """Rows know contexts by identity; `lengths` are the rows' numbers of tokens, in the contexts' order."""
-
-    keys: list[object]
-    lengths: list[int]
-
-    def kept(self, keys: Sequence[object]) -> "Rows | None":
-        """The rows of these keys, without all others; None if a key has no row here and can't get one any more."""
-        ...
-
-    def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append each row's tokens, at least one; logits [B, V] after the last of them."""
-        ...
-
-    def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
-        """Append one token to each of some rows, in ascending order; logits [R, V] after it. Rows that were left out
-        once are left out until the next prefill."""
-        ...
-
-
-class StepRows:
-    """Rows in step, with holes. See the module's docstring."""
-
-    def __init__(self, model: Any, keys: Sequence[object]) -> None:
-        self.model, self.keys = model, list(keys)
-        self.cache = DynamicCache(config=model.config)
-        self.cache.layers = [_RoomyLayer() for _ in self.cache.layers]
-        self.lengths = [0] * len(self.keys)
-        self.filled_BC = torch.zeros(len(self.keys), 0, dtype=torch.bool, device=model.device)
-
-    def kept(self, keys: Sequence[object]) -> "StepRows | None":
-        places = {id(key): place for place, key in enumerate(self.keys)}
-        if not all(id(key) in places for key in keys):
-            return None
-        if list(keys) != self.keys:
-            keep = [places[id(key)] for key in keys]
-            self.cache.batch_select_indices(torch.tensor(keep, device=self.model.device))
-            self.filled_BC = self.filled_BC[keep]
-            self.lengths = [self.lengths[place] for place in keep]
-            self.keys = list(keys)
-        return self
-
-    def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """All rows' tokens are one block, padded on the left."""
-        width = max(map(len, new_ids))
-        padding = [width - len(ids) for ids in new_ids]
-        ids_BW = [[0] * pad + list(ids) for pad, ids in zip(padding, new_ids, strict=True)]
-        positions_BW = [
-            [0] * pad + list(range(length, length + width - pad))
-            for pad, length in zip(padding, self.lengths, strict=True)
-        ]
-        filled_BW = [[False] * pad + [True] * (width - pad) for pad in padding]
-        self.lengths = [length + len(ids) for length, ids in zip(self.lengths, new_ids, strict=True)]
-        return self._forward(ids_BW, positions_BW, filled_BW)
-
-    def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
-        given = dict(zip(rows, tokens, strict=True))
-        going = [row in given for row in range(len(self.keys))]
-        positions = [[length if goes else 0] for length, goes in zip(self.lengths, going, strict=True)]
-        self.lengths = [length + goes for length, goes in zip(self.lengths, going, strict=True)]
-        ids = [[given.get(row, 0)] for row in range(len(self.keys))]
-        logits_BV = self._forward(ids, positions, [[goes] for goes in going])
-        return logits_BV if all(going) else logits_BV[list(rows)]
-
-    def _forward(self, ids: list[list[int]], positions: list[list[int]], filled: list[list[bool]]) -> torch.Tensor:
-        device = self.model.device
-        filled_BW = torch.tensor(filled, device=device)
-        self.filled_BC = torch.cat([self.filled_BC, filled_BW], dim=1)
-        width, columns = filled_BW.shape[1], self.filled_BC.shape[1]
-        # A query sees the filled columns up to its own; its own too if it is a hole, since softmax needs one.
-        queries_W1 = torch.arange(columns - width, columns, device=device)[:, None]
-        columns_C = torch.arange(columns, device=device)
-        mask_BWC = (self.filled_BC[:, None, :] & (columns_C <= queries_W1)) | (columns_C == queries_W1)
-        logits_B1V = self.model(
-            input_ids=torch.tensor(ids, device=device),
-            position_ids=torch.tensor(positions, device=device),
-            attention_mask=_additive(~mask_BWC, self.model.dtype),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits
-        last_BV: torch.Tensor = logits_B1V[:, -1].float()
-        return last_BV
-
-
-def _additive(hidden_BWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The mask that hides these columns, [B, 1, W, C]. Of booleans, sdpa would make one in each layer; and eager
-    attention, which some families have only, adds a mask whatever it is made of."""
-    mask_BWC = torch.zeros(hidden_BWC.shape, dtype=dtype, device=hidden_BWC.device)
-    return mask_BWC.masked_fill_(hidden_BWC, float("-inf"))[:, None]
-
-
-class _RoomyLayer(DynamicLayer):
-    """A cache layer with room to grow: appending a token copies that token, not all that came before it."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.columns = 0
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys_room, self.values_room = key_states[:, :, :0], value_states[:, :, :0]
-        start, self.columns = self.columns, self.columns + key_states.shape[-2]
-        if self.columns > self.keys_room.shape[-2]:
-            self.keys_room = self._roomier(self.keys_room, start)
-            self.values_room = self._roomier(self.values_room, start)
-        self.keys_room[:, :, start : self.columns] = key_states
-        self.values_room[:, :, start : self.columns] = value_states
-        self.keys, self.values = self.keys_room[:, :, : self.columns], self.values_room[:, :, : self.columns]
-        return self.keys, self.values
-
-    def _roomier(self, room_BHCD: torch.Tensor, filled: int) -> torch.Tensor:
-        batch, heads, _, width = room_BHCD.shape
-        larger = room_BHCD.new_empty(batch, heads, self.columns + 128, width)
-        larger[:, :, :filled] = room_BHCD[:, :, :filled]
-        return larger
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        self.keys_room, self.values_room = self.keys_room[indices], self.values_room[indices]
-        self.keys, self.values = self.keys_room[:, :, : self.columns], self.values_room[:, :, : self.columns]
-
-
-class PackedRows:
-    """Rows without holes. See the module's docstring.
+class Rows:
+    """The rows of some contexts, which are known by identity; `lengths` are their numbers of tokens, in order.
 
     A row lies at a place of the cache. Rows that a pass works on are made to lie together, in places from 0 on, so that
     the pass reads them where they are.
@@ -160,8 +32,8 @@ class PackedRows:
         self.lengths = [0] * len(self.keys)
         self.places = list(range(len(self.keys)))
 
-    def kept(self, keys: Sequence[object]) -> "PackedRows":
-        """Always these rows: a key without one gets an empty one."""
+    def kept(self, keys: Sequence[object]) -> "Rows":
+        """The rows of these keys, without all others; a key without a row gets an empty one."""
         rows_now = zip(self.keys, self.places, self.lengths, strict=True)
         known = {id(key): (place, length) for key, place, length in rows_now}
         taken = {known[id(key)][0] for key in keys if id(key) in known}
@@ -172,7 +44,10 @@ class PackedRows:
         return self
 
     def prefill(self, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Rows with about as many tokens make a block, padded on the left."""
+        """Append each row's tokens, at least one; logits [B, V] after the last of them.
+
+        Rows with about as many tokens make a block, padded on the left.
+        """
         logits: list[torch.Tensor] = []
         order: list[int] = []
         for rows in _groups([len(ids) for ids in new_ids]):
@@ -184,6 +59,8 @@ class PackedRows:
         return logits_BV[sorted(range(len(order)), key=order.__getitem__)]
 
     def append(self, tokens: Sequence[int], rows: Sequence[int]) -> torch.Tensor:
+        """Append one token to each of some rows, in ascending order; logits [R, V] after it. Rows that were left out
+        once are left out until the next prefill."""
         if max(self.places[row] for row in rows) + 1 > SPARE * len(rows):
             self._gather(rows)
         span = max(self.places[row] for row in rows) + 1
@@ -262,6 +139,13 @@ def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
             group = []
         group.append(row)
     yield sorted(group)
+
+
+def _additive(hidden_BWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The mask that hides these columns, [B, 1, W, C]. Of booleans, sdpa would make one in each layer; and eager
+    attention, which some families have only, adds a mask whatever it is made of."""
+    mask_BWC = torch.zeros(hidden_BWC.shape, dtype=dtype, device=hidden_BWC.device)
+    return mask_BWC.masked_fill_(hidden_BWC, float("-inf"))[:, None]
 
 
 class _Plan:

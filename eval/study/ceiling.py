@@ -26,7 +26,7 @@ def told(place: Place, seed: int) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
         return record
     (folder / "evaluation").mkdir(parents=True, exist_ok=True)
-    policy = LocalPolicy.load(place.setting.policy, packed=True)
+    policy = LocalPolicy.load(place.setting.policy)
     found = {
         (when, split): _acted(by, place, split, tasks, seed, folder / "evaluation" / f"{when}-{split}.jsonl")
         for when, by in (("before", policy), ("after", Told(policy)))

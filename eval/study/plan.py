@@ -58,9 +58,7 @@ PRESETS = {
         held_out_tasks=32,
         settings=SETTINGS[:2],
     ),
-    "full": Preset(
-        name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tune_all=True
-    ),
+    "full": Preset(name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tune_all=True),
 }
 
 

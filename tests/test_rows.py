@@ -1,4 +1,4 @@
-"""Rows without holes, batches that don't fit, and the numbers that must not move; with the embedded model."""
+"""Rows, batches that don't fit, and the numbers that must not move; with the embedded model."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from envs import Trajectory, make
 from envs.policies import Context
 from envs.policies.bench import BenchPolicy
 from envs.policies.hf import LocalPolicy, Sampling
-from envs.policies.rows import PackedRows, StepRows
+from envs.policies.rows import Rows
 from envs.rollout import rollout
 from tools import InfrastructureFault
 
@@ -24,9 +24,8 @@ def tiny() -> LocalPolicy:
     return LocalPolicy.load("tiny")
 
 
-def of(tiny: LocalPolicy, *, packed: bool = True, **sampling: Any) -> LocalPolicy:
-    tokenizer = tiny.writer.tokenizer
-    return LocalPolicy("tiny", tiny.model, tokenizer, Sampling(**sampling), packed=packed)
+def of(tiny: LocalPolicy, **sampling: Any) -> LocalPolicy:
+    return LocalPolicy("tiny", tiny.model, tiny.writer.tokenizer, Sampling(**sampling))
 
 
 def tokens_of(trajectories: Sequence[Trajectory]) -> dict[str, list[list[list[int]]]]:
@@ -36,7 +35,7 @@ def tokens_of(trajectories: Sequence[Trajectory]) -> dict[str, list[list[list[in
     }
 
 
-def test_rollouts_in_step_are_those_of_the_published_figures(tiny: LocalPolicy) -> None:
+def test_rollouts_are_those_of_the_published_figures(tiny: LocalPolicy) -> None:
     """The digest changes with the shipped model, and with nothing else."""
     trajectories = list(rollout(tiny, "store-v0", range(8), batch=4))
     tokens = [[key, turns] for key, turns in tokens_of(trajectories).items()]
@@ -47,13 +46,20 @@ def test_rollouts_in_step_are_those_of_the_published_figures(tiny: LocalPolicy) 
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_packed_rows_give_the_same_tokens(tiny: LocalPolicy, batch: int) -> None:
-    plain, packed = (list(rollout(policy, "store-v0", range(5), batch=batch)) for policy in (tiny, of(tiny)))
-    assert tokens_of(plain) == tokens_of(packed)
-    scored = {trajectory.id: trajectory.turns for trajectory in plain}
-    for trajectory in packed:
-        for turn, expected in zip(trajectory.turns, scored[trajectory.id], strict=True):
-            assert turn.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+def test_rows_give_what_a_pass_over_the_whole_context_gives(tiny: LocalPolicy, batch: int) -> None:
+    for trajectory in rollout(tiny, "store-v0", range(5), batch=batch):
+        for number, turn in enumerate(trajectory.turns):
+            before = trajectory.prompt_ids(number)
+            scores = plain(tiny, [*before, *turn.token_ids])[len(before) - 1 : -1].log_softmax(-1)
+            expected = scores.gather(-1, torch.tensor(turn.token_ids)[:, None])[:, 0].tolist()
+            assert turn.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def plain(tiny: LocalPolicy, ids: Sequence[int]) -> torch.Tensor:
+    """Logits [T, V] of one pass, with nothing kept."""
+    with torch.inference_mode():
+        logits_TV: torch.Tensor = tiny.model(torch.tensor([list(ids)])).logits[0]
+    return logits_TV
 
 
 def opened(seed: int) -> Context:
@@ -75,9 +81,8 @@ def close(contexts: Sequence[Context]) -> None:
         context.env.close()
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_contexts_leave_and_join_at_any_turn(tiny: LocalPolicy, packed: bool) -> None:
-    policy = of(tiny, packed=packed, max_new_tokens=24)
+def test_contexts_leave_and_join_at_any_turn(tiny: LocalPolicy) -> None:
+    policy = of(tiny, max_new_tokens=24)
     contexts = [opened(seed) for seed in range(6)]
     for present in ([0, 1, 2], [2, 0, 3], [3, 4, 5, 2], [5], [1, 5, 0]):
         take_turn(policy, [contexts[number] for number in present])
@@ -98,7 +103,7 @@ def test_rollouts_refill_a_batch_where_contexts_may_join(tiny: LocalPolicy) -> N
             sizes.append(len(contexts))
             return super().act(contexts)
 
-    policy = Watched("tiny", tiny.model, tiny.writer.tokenizer, packed=True)
+    policy = Watched("tiny", tiny.model, tiny.writer.tokenizer)
     policy.joins = True
     joined = list(rollout(policy, "store-v0", range(9), batch=3))
     assert dict(sorted(tokens_of(joined).items())) == tokens_of(list(rollout(tiny, "store-v0", range(9), batch=9)))
@@ -110,17 +115,16 @@ def test_rollouts_refill_a_batch_where_contexts_may_join(tiny: LocalPolicy) -> N
 @pytest.mark.parametrize("lengths", [(3, 40), (40, 3), (3, 40, 9, 300, 2, 90), (90, 40, 20)])
 def test_logits_come_in_the_rows_order(tiny: LocalPolicy, lengths: Sequence[int]) -> None:
     prompts = [[2, *range(10, 10 + length)] for length in lengths]
-    packed, step = PackedRows(tiny.model, prompts), StepRows(tiny.model, prompts)
-    assert torch.allclose(packed.prefill(prompts), step.prefill(prompts), atol=1e-3)
+    logits_BV = Rows(tiny.model, prompts).prefill(prompts)
+    assert torch.allclose(logits_BV, torch.stack([plain(tiny, ids)[-1] for ids in prompts]), atol=1e-3)
 
 
 @torch.inference_mode()
 def test_finished_rows_take_no_part_and_keep_their_columns(tiny: LocalPolicy) -> None:
     """Rows are left out in an order that makes others move; a row that comes back has what it had."""
-    prompts = [[2, *range(10, 10 + length)] for length in (3, 9, 1, 30, 12, 5)]
-    keys = [object() for _ in prompts]
-    packed, step = PackedRows(tiny.model, keys), StepRows(tiny.model, keys)
-    assert torch.allclose(packed.prefill(prompts), step.prefill(prompts), atol=1e-3)
+    said = [[2, *range(10, 10 + length)] for length in (3, 9, 1, 30, 12, 5)]
+    rows = Rows(tiny.model, [object() for _ in said])
+    rows.prefill(said)
     widths = []
     forward = tiny.model.forward
 
@@ -128,16 +132,18 @@ def test_finished_rows_take_no_part_and_keep_their_columns(tiny: LocalPolicy) ->
         widths.append(len(kwargs["input_ids"]))
         return forward(*args, **kwargs)
 
-    for rows in ([0, 1, 2, 3, 4, 5], [1, 3, 4, 5], [4, 5], [5]):
-        tokens = [40 + row for row in rows]
+    for going in ([0, 1, 2, 3, 4, 5], [1, 3, 4, 5], [4, 5], [5]):
+        for row in going:
+            said[row].append(40 + row)
         tiny.model.forward = watched
-        first = packed.append(tokens, rows)
+        logits_RV = rows.append([40 + row for row in going], going)
         tiny.model.forward = forward
-        assert torch.allclose(first, step.append(tokens, rows), atol=1e-3)
+        assert torch.allclose(logits_RV, torch.stack([plain(tiny, said[row])[-1] for row in going]), atol=1e-3)
     assert widths == [6, 6, 2, 1]
     more = [[7], [8, 9], [10], [11], [12, 13, 14], [15]]
-    assert torch.allclose(packed.prefill(more), step.prefill(more), atol=1e-3)
-    assert packed.lengths == step.lengths
+    said = [[*ids, *new] for ids, new in zip(said, more, strict=True)]
+    assert torch.allclose(rows.prefill(more), torch.stack([plain(tiny, ids)[-1] for ids in said]), atol=1e-3)
+    assert rows.lengths == [len(ids) for ids in said]
 
 
 class Narrow(LocalPolicy):
@@ -152,11 +158,10 @@ class Narrow(LocalPolicy):
         return super()._together(contexts, heard)
 
 
-@pytest.mark.parametrize("packed", [True, False])
 def test_out_of_memory_makes_the_batch_smaller_and_is_said_once(
-    tiny: LocalPolicy, packed: bool, caplog: pytest.LogCaptureFixture
+    tiny: LocalPolicy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy = Narrow("narrow", tiny.model, tiny.writer.tokenizer, packed=packed)
+    policy = Narrow("narrow", tiny.model, tiny.writer.tokenizer)
     with caplog.at_level(logging.WARNING):
         narrow = list(rollout(policy, "store-v0", range(6), batch=5))
     assert tokens_of(narrow) == tokens_of(list(rollout(tiny, "store-v0", range(6), batch=5)))
@@ -183,11 +188,8 @@ def test_a_conversation_that_fits_nowhere_is_a_fault_and_another_error_is_none(
     close([context])
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_context_without_room_ends_its_own_episode(
-    tiny: LocalPolicy, packed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    policy = of(tiny, packed=packed)
+def test_a_context_without_room_ends_its_own_episode(tiny: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = of(tiny)
     contexts = [opened(seed) for seed in range(4)]
     lengths = sorted(len(tiny.writer.first(context.messages, context.tools)) for context in contexts)
     monkeypatch.setattr(policy, "longest", lengths[1])
@@ -203,7 +205,7 @@ def test_a_context_without_room_ends_its_own_episode(
 def test_the_benchmark_measures_all_ways_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     BenchPolicy(n=2, batch=2, repeats=1, json=True)()
     record = json.loads(capsys.readouterr().out)
-    assert min(record["tokens_per_s"], record["generate_tokens_per_s"], record["in_step_tokens_per_s"]) > 0
+    assert min(record["tokens_per_s"], record["generate_tokens_per_s"]) > 0
     assert 0 < record["outside_model_share"] < 1
     BenchPolicy(n=1, batch=1, repeats=1)()
     assert "generate, first prompts" in capsys.readouterr().out
