@@ -14,16 +14,17 @@ TUNING_SEED = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How much is done. An arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts; controls and
-    variants learn at the default's rate, unless all are tuned (`tune_all`)."""
+    """How much is done. An arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts: with fewer than it
+    is measured on, what breaks later may win. Controls and variants learn at the default's rate, unless all are tuned
+    (`tune_all`)."""
 
     name: str
     arms: Sequence[Arm]
     seeds: int
     rollouts: int = 512
     a_round: int = 32
-    tuning_rollouts: int = 128
-    rates: Sequence[float] = (1e-4, 3e-4, 1e-3)
+    tuning_rollouts: int = 512
+    rates: Sequence[float] = (1e-4, 3e-4)
     tune_all: bool = False
     tasks: int = 128
     held_out_tasks: int = 64
@@ -53,7 +54,6 @@ PRESETS = {
         seeds=1,
         rollouts=256,
         tuning_rollouts=96,
-        rates=(1e-4, 3e-4),
         tasks=64,
         held_out_tasks=32,
         settings=SETTINGS[:2],

@@ -65,26 +65,27 @@ def cells(record: Mapping[str, Any]) -> list[str]:
         _taken(seeds, "halved", "rollouts"),
         _taken(seeds, "quartered", "rollouts"),
         _taken(seeds, "halved", "cpu_seconds"),
-        f"{mean_of(seeds, lambda seed: seed['clean_divergence']).mean:.3f}",
+        mean_of(seeds, lambda seed: seed["clean_divergence"]).said(".3f"),
         f"{record['rate']:g}" if record["rate"] else "",
     ]
 
 
 def _evaluated(seeds: Sequence[Mapping[str, Any]], when: str) -> list[str]:
     return [
-        str(mean_of(seeds, lambda seed: seed[when]["invalid_per_100"]["rate"])),
-        str(mean_of(seeds, lambda seed: seed[when]["held_out"]["invalid_per_100"]["rate"])),
-        mean_of(seeds, lambda seed: seed[when]["success"]["rate"]).percent,
-        str(mean_of(seeds, lambda seed: seed[when]["valid_calls_per_task"])),
+        mean_of(seeds, lambda seed: seed[when]["invalid_per_100"]["rate"]).said(),
+        mean_of(seeds, lambda seed: seed[when]["held_out"]["invalid_per_100"]["rate"]).said(),
+        mean_of(seeds, lambda seed: seed[when]["success"]["rate"]).said(".0%"),
+        mean_of(seeds, lambda seed: seed[when]["valid_calls_per_task"]).said(),
     ]
 
 
 def _taken(seeds: Sequence[Mapping[str, Any]], what: str, unit: str) -> str:
     """How much it took, a mean over the seeds that came to it; how many that are, where it is not all."""
-    found = [seed[what][unit] for seed in seeds if seed[what]]
     if not seeds[0]["curve"]:
         return ""
+    found = [seed[what][unit] for seed in seeds if seed[what]]
     if not found:
         return "never"
-    said = f"{sum(found) / len(found):.0f}"
-    return said if len(found) == len(seeds) else f"{said} ({len(found)} of {len(seeds)})"
+    if len(found) < len(seeds):
+        return f"{sum(found) / len(found):.0f} ({len(found)} of {len(seeds)})"
+    return mean_of(found, float).said(".0f")
