@@ -9,8 +9,7 @@ from envs.tasks import Exchange, Script, Step
 from envs.trajectory import Message, StopReason, Trajectory, Turn, calls_of
 
 gymnasium.register(id="hintsight/store-v0", entry_point="envs.store:StoreEnv", order_enforce=False)
-gymnasium.register(id="hintsight/shift-v0", entry_point="envs.store.shift:ShiftEnv", order_enforce=False)
-gymnasium.register(id="hintsight/shift-v1", entry_point="envs.store.shift:LongShiftEnv", order_enforce=False)
+gymnasium.register(id="hintsight/shift-v1", entry_point="envs.store.shift:ShiftEnv", order_enforce=False)
 gymnasium.register(id="hintsight/store-v1", entry_point="envs.desk:DeskEnv", order_enforce=False)
 gymnasium.register(id="hintsight/analyst-v0", entry_point="envs.analyst:AnalystEnv", order_enforce=False)
 gymnasium.register(id="hintsight/workspace-v0", entry_point="envs.workspace:WorkspaceEnv", order_enforce=False)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 from rich.console import Console
@@ -25,19 +24,18 @@ class Train:
     """Seed of weights and data."""
     install: bool = False
     """Put the result in place of the embedded model."""
-    shift: Literal["", "v0", "v1"] = ""
-    """Go on from the embedded model to one that works whole shifts of that edition (a quarter of an hour or two); then
-    give another --out."""
+    shift: bool = False
+    """Go on from the embedded model to one that works whole shifts (half an hour or more); then give another --out."""
 
     def __call__(self) -> None:
-        from distill.tiny.training import SHIFT_STAGES, Training
+        from distill.tiny.training import SHIFT_STAGE, Training
 
         if self.shift:
-            Training(self.out, self.seed, start=TINY).run([SHIFT_STAGES[self.shift]])
+            Training(self.out, self.seed, start=TINY).run([SHIFT_STAGE])
         else:
             Training(self.out, self.seed).run()
         if self.install:
-            install(self.out, STAGES[self.shift])
+            install(self.out, SHIFT if self.shift else PLAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +61,8 @@ class Report:
             Console().print(shown(record))
 
 
-STAGES = {
-    "": {"obedience": TINY, "able": TINY / "before_habits"},
-    "v0": {"shift": EMBEDDED["tiny-shift"]},
-    "v1": {"shift_v1": EMBEDDED["tiny-shift-v1"]},
-}
+PLAIN = {"obedience": TINY, "able": TINY / "before_habits"}
+SHIFT = {"shift_v1": EMBEDDED["tiny-shift"]}
 """Where the embedded models come from: of each training, by stage."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from critics.hints import hint_for, hint_message, joined, placebo
 from envs.context import ContextWriter
 from envs.store import SYSTEM, StoreEnv
-from envs.store.shift import LongShiftEnv, ShiftEnv
+from envs.store.shift import ShiftEnv
 from envs.store.tasks import CITIES, CUES, CUSTOMERS, ITEMS, Scene
 from envs.store.tools import IDS, NAMES, WORDS, Desk, Habit, Step, StoreTools
 from envs.store.world import Start, Store
@@ -102,14 +102,13 @@ class Mix:
     drill: float = 0.0
     single: float = 0.0
     shift: float = 0.0
-    long_shift: float = 0.0
     habit_rate: float = 0.0
     stumble_rate: float = 0.0
 
     def draw(self, rng: Random, writer: Writer) -> Sequence:
-        rest = 1.0 - self.recall - self.fragment - self.drill - self.single - self.shift - self.long_shift
-        shares = (self.recall, self.fragment, self.drill, self.single, rest, self.shift, self.long_shift)
-        match rng.choices(("recall", "fragment", "drill", "single", "trajectory", "shift", "long_shift"), shares)[0]:
+        rest = 1.0 - self.recall - self.fragment - self.drill - self.single - self.shift
+        shares = (self.recall, self.fragment, self.drill, self.single, rest, self.shift)
+        match rng.choices(("recall", "fragment", "drill", "single", "trajectory", "shift"), shares)[0]:
             case "recall":
                 return recall(rng, writer)
             case "fragment":
@@ -121,9 +120,6 @@ class Mix:
                 return drill(rng, writer, tools=rng.randint(1, 6), requests=1)
             case "shift":
                 return trajectory(rng, writer, ShiftEnv(split="pretrain", slack=6), self.habit_rate, self.stumble_rate)
-            case "long_shift":
-                long = LongShiftEnv(split="pretrain", slack=6)
-                return trajectory(rng, writer, long, self.habit_rate, self.stumble_rate)
             case _:
                 env = StoreEnv(split="pretrain", max_turns=12, max_errors=4)
                 return trajectory(rng, writer, env, self.habit_rate, self.stumble_rate)

@@ -85,20 +85,15 @@ STAGES = (
     Stage(name="habits", mix=Mix(drill=0.3, habit_rate=0.4), tokens=10_000_000, rate=0.6, final_rate=0.03),
     Stage(name="obedience", mix=Mix(drill=0.5, habit_rate=0.4), tokens=4_000_000, rate=0.4, final_rate=0.03),
 )
-SHIFT_STAGES = {
-    "v0": Stage(
-        name="shift", mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4), tokens=4_000_000, rate=0.5, final_rate=0.03
-    ),
-    "v1": Stage(
-        name="shift_v1",
-        mix=Mix(long_shift=0.55, drill=0.25, habit_rate=0.4),
-        tokens=5_000_000,
-        rate=0.5,
-        final_rate=0.03,
-        context=4_096,
-    ),
-}
-"""What makes models of the tiny one that work whole shifts, by edition (`envs.store.shift`)."""
+SHIFT_STAGE = Stage(
+    name="shift_v1",
+    mix=Mix(shift=0.55, drill=0.25, habit_rate=0.4),
+    tokens=10_000_000,
+    rate=0.5,
+    final_rate=0.03,
+    context=4_096,
+)
+"""What makes a model of the tiny one that works whole shifts (`envs.store.shift`)."""
 POOL_STEPS = 32
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
 """Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.

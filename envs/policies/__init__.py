@@ -21,7 +21,7 @@ SCRIPTED: Mapping[str, Callable[[], Policy]] = {
     "random": RandomPolicy,
     "habitual": HabitualPolicy,
 }
-MODELS = ("tiny", "tiny-shift", "tiny-shift-v1")
+MODELS = ("tiny", "tiny-shift")
 """Models that are shipped; any other is given by its folder, its name on the hub, or its server."""
 LOCAL = ("hf", "vllm")
 """What a model in this process may run in."""
@@ -46,10 +46,10 @@ def load_policy(
 ) -> Policy:
     """A policy by its name, or the model in the folder of that path.
 
-    `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny`, `tiny-shift` and
-    `tiny-shift-v1`, the models that are shipped; `hf:PATH`, the same as PATH, and `hf:OWNER/NAME`, a model on the hub;
-    `vllm:` and any of these, the same in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are
-    asked as `server` says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
+    `expert`, `random`, `habitual`, and `habitual@0.1`, which makes each mistake at that rate; `tiny` and `tiny-shift`,
+    the models that are shipped; `hf:PATH`, the same as PATH, and `hf:OWNER/NAME`, a model on the hub; `vllm:` and any
+    of these, the same in vLLM; `openai:MODEL@BASE_URL[,BASE_URL...]`, a model on servers, which are asked as `server`
+    says; `replay:FILE`, what a policy said in that file; `human`, who sits at the terminal.
 
     A turn of a model has at most `max_tokens`; without it, as many as its generation config says (`tiny`: 96), else
     1,024, or what its server allows.

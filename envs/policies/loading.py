@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from tools.command import InputError
 
 TINY = Path(__file__).parent / "tiny"
-EMBEDDED = {"tiny": TINY, "tiny-shift": TINY / "shift", "tiny-shift-v1": TINY / "shift_v1"}
+EMBEDDED = {"tiny": TINY, "tiny-shift": TINY / "shift"}
 """The models that are shipped, by name."""
 
 ADAPTER = "adapter_config.json"

@@ -1,17 +1,16 @@
 """A shift at the store's desk: several people, one after the other, and hardly a turn to lose.
 
-A harder setting of store-v0, of the same people, things and tools: about ten calls a task, most of the tools offered,
-and one turn or two more than an expert needs. So the final reward says little: nearly every trajectory of a model with
-habits fails, whatever else it did right. `hintsight/shift-v1` is longer than `hintsight/shift-v0`: its results show
-whole records, and a trajectory has some 2,000 tokens. Both are frozen together with the tiny models that learnt them,
-as store-v0 is.
+A harder setting of store-v0, of the same people, things and tools: ten to twelve calls a task, results that show whole
+records, some 2,000 tokens a trajectory, and two turns more than an expert needs. So the final reward says little:
+nearly every trajectory of a model with habits fails, whatever else it did right. `hintsight/shift-v1` is frozen
+together with the tiny model that learnt it, as store-v0 is.
 """
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from envs.env import Observation
 from envs.store import SYSTEM, StoreEnv
@@ -23,23 +22,12 @@ from envs.trajectory import Message
 from tools import Toolset
 from tools.toolset import showing
 
-MOST_CALLS = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edition:
-    """What makes a shift long: the least calls of its plan, how many tools are offered (or as many as are needed), by
-    how many turns it may be longer than the expert's, and whether results show whole records."""
-
-    name: str
-    least_calls: int
-    offered: int
-    slack: int
-    records: bool
-
-
-V0 = Edition(name="shift-v0", least_calls=8, offered=8, slack=1, records=False)
-V1 = Edition(name="shift-v1", least_calls=10, offered=10, slack=2, records=True)
+LEAST_CALLS, MOST_CALLS = 10, 12
+"""Of a shift's plan."""
+OFFERED = 10
+"""So many tools are offered, or as many as are needed."""
+SLACK = 2
+"""By so many turns an episode may be longer than the expert's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +46,16 @@ class Shift(Task):
     cases: tuple[Case, ...]
 
 
-def make_shift(split: str, seed: int, edition: Edition = V0) -> Shift:
+def make_shift(split: str, seed: int) -> Shift:
     """The shift of a split and a seed; the splits are store-v0's."""
-    rng = Random(f"{edition.name}/{split}/{seed}")
-    names = _families(rng, split, edition.least_calls)
+    rng = Random(f"shift-v1/{split}/{seed}")
+    names = _families(rng, split)
     scenes = _apart(rng, [FAMILIES[name] for name in names])
     cases = tuple(_cases(scenes, [FAMILIES[name] for name in names]))
     plan = tuple(step for case in cases for step in case.plan)
     needed = {step.function for step in plan}
     others = sorted(set(NAMES) - needed - (HELD_OUT_TOOLS if split in ("train", "test") else set()))
-    more = rng.sample(others, min(len(others), max(0, edition.offered - len(needed))))
+    more = rng.sample(others, min(len(others), max(0, OFFERED - len(needed))))
     return Shift(
         seed=seed,
         split=split,
@@ -81,12 +69,12 @@ def make_shift(split: str, seed: int, edition: Edition = V0) -> Shift:
     )
 
 
-def _families(rng: Random, split: str, least_calls: int) -> list[str]:
+def _families(rng: Random, split: str) -> list[str]:
     """Families whose plans have the wanted number of calls in all."""
     lengths = {name: len(FAMILIES[name].plan(Scene(Random(0), status=FAMILIES[name].status))) for name in SPLITS[split]}
     while True:
         names: list[str] = []
-        while (calls := sum(lengths[name] for name in names)) < least_calls:
+        while (calls := sum(lengths[name] for name in names)) < LEAST_CALLS:
             names.append(rng.choice(SPLITS[split]))
         if calls <= MOST_CALLS:
             return names
@@ -139,27 +127,21 @@ def _together(scenes: list[Scene]) -> Start:
 class ShiftEnv(StoreEnv):
     """The service desk for a whole shift: the next person speaks once the one before has been answered.
 
-    `slack` is how many turns an episode may take beyond the expert's, if not its edition's; `max_turns` stays a limit
-    above that.
+    `slack` is how many turns an episode may take beyond the expert's; `max_turns` stays a limit above that.
     """
-
-    edition: ClassVar[Edition] = V0
 
     task: Shift
 
-    def __init__(self, *, slack: int | None = None, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
+    def __init__(self, *, slack: int = SLACK, max_turns: int = 32, max_errors: int = 16, **options: Any) -> None:
         super().__init__(max_turns=max_turns, max_errors=max_errors, **options)
-        self.slack, self.most_turns = self.edition.slack if slack is None else slack, max_turns
+        self.slack, self.most_turns = slack, max_turns
 
     def begin(self, seed: int) -> Observation:
         self.close()
-        self.task = make_shift(self.split, seed, self.edition)
+        self.task = make_shift(self.split, seed)
         self.store = Store(self.task.start)
-        self.toolset = self.task.desk.toolset(self.store)
-        if self.edition.records:
-            whole = partial(with_records, self.store)
-            tools = [showing(tool, whole) for tool in self.toolset.tools]
-            self.toolset = Toolset(tools, catalogue=self.toolset.catalogue)
+        toolset, whole = self.task.desk.toolset(self.store), partial(with_records, self.store)
+        self.toolset = Toolset([showing(tool, whole) for tool in toolset.tools], catalogue=toolset.catalogue)
         self.goal = self.task.goal()
         self.case = self.solved_steps = 0
         self.max_turns = min(self.most_turns, len(self.task.plan) + len(self.task.cases) + self.slack)
@@ -184,9 +166,3 @@ class ShiftEnv(StoreEnv):
         if self.next_step is None and self.case < len(self.task.cases):
             return {"role": "assistant", "content": self.task.cases[self.case].answer}
         return super().expert_action(habits)
-
-
-class LongShiftEnv(ShiftEnv):
-    """The service desk for a longer shift."""
-
-    edition = V1

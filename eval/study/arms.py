@@ -43,14 +43,8 @@ SETTINGS = (
     Setting(name="easy", env="store-v0", policy="tiny", says="2 to 5 calls a task; most tasks are solved before"),
     Setting(
         name="hard",
-        env="shift-v0",
-        policy="tiny-shift",
-        says="8 to 12 calls a task, one turn to lose; hardly a task is solved before",
-    ),
-    Setting(
-        name="long",
         env="shift-v1",
-        policy="tiny-shift-v1",
+        policy="tiny-shift",
         says="10 to 12 calls a task, two turns to lose, some 2,000 tokens; hardly a task is solved before",
     ),
 )

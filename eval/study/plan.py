@@ -56,7 +56,6 @@ PRESETS = {
         tuning_rollouts=96,
         tasks=64,
         held_out_tasks=32,
-        settings=SETTINGS[:2],
     ),
     "full": Preset(name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tune_all=True),
 }
