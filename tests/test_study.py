@@ -165,6 +165,21 @@ def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_p
     assert "rollouts 16" in picture
 
 
+def test_what_becomes_of_long_runs_is_drawn(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
+    study = read_study(finished[0], TINY)
+    arms = study["settings"]["easy"]["arms"]
+    write(tmp_path, study)
+    main(["report", str(tmp_path)])
+    assert "in runs that go on long" not in (tmp_path / "report.html").read_text()
+    last = arms["targeted"]["seeds"][0]["curve"][-1]
+    late = [{**last, "invalid_per_100": {"rate": 90.0}}] * 20
+    longer = {**arms["targeted"]["seeds"][0], "curve": [*arms["targeted"]["seeds"][0]["curve"], *late]}
+    arms["targeted-long"] = {**arms["targeted"], "kind": "variant", "seeds": [longer]}
+    write(tmp_path, study)
+    main(["report", str(tmp_path)])
+    assert "targeted-long ends at 90" in (tmp_path / "report.html").read_text()
+
+
 def test_what_is_no_study_has_no_page(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"schema_version": 9}')
     with pytest.raises(InputError, match="is no study that this hintsight reads"):

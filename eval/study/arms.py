@@ -159,6 +159,6 @@ VARIANTS = (
 )
 
 LONG = tuple(
-    replace(arm, name=f"{arm.name}-long", kind="variant", says=f"{arm.says}; goes on long", rounds=8, longer_than=arm)
+    replace(arm, name=f"{arm.name}-long", kind="variant", says=f"{arm.says}; goes on long", rounds=16, longer_than=arm)
     for arm in (DEFAULT, GRPO)
 )

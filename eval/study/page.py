@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from eval.charts import Curve, Point, curves
 from eval.folder import json_file
-from eval.study.arms import DEFAULT
+from eval.study.arms import DEFAULT, LONG, Arm
 from eval.study.figures import SCHEMA_VERSION
 from eval.study.goals import goals
 from eval.study.table import COLUMNS, cells, start
@@ -25,6 +25,8 @@ DRAWN = ("targeted", "rejection", "grpo", "unlikelihood", "hints-at-top", "exper
 COLOURS = "#2450b8 #b4491f #8a6d00 #7a3d9a #137a6c #5b6470 #b03060".split()
 DARK_COLOURS = "#86abff #f0935f #d9b93c #c497e8 #4fc3b0 #a3adb9 #f08ab0".split()
 PANEL = 400, 250
+AVERAGED = 16
+"""Rounds of a long run that make a point of its curve."""
 
 
 def page(path: Path, suffix: str) -> str:
@@ -69,7 +71,7 @@ def _shown(name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
         "policy": setting["policy"],
         "says": setting["says"],
         "legend": [(arm, _kind(arm)) for arm in drawn],
-        "charts": list(_charts(arms, drawn)),
+        "charts": [*_charts(arms, drawn), *_long(arms)],
         "start": start(setting),
         "rows": [(arm, record["kind"], record["says"], cells(record)) for arm, record in arms.items()],
         "codes": list(_codes(arms, drawn)),
@@ -111,6 +113,28 @@ def _curve(arm: str, seeds: Sequence[Mapping[str, Any]], figure: Any) -> Curve:
     values = [[figure(seed["curve"][place]) for seed in seeds] for place in range(shortest)]
     points = [Point(sum(part) / len(part), min(part), max(part)) for part in values]
     return Curve(name=arm, kind=_kind(arm), points=points, band=len(seeds) > 1)
+
+
+def _long(arms: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
+    """What becomes of the arms that go on long: means over some rounds each."""
+    found = [arm for arm in LONG if arm.name in arms]
+    for label, name, share in (("invalid calls per 100", "invalid_per_100", False), ("tasks solved", "success", True)):
+        if found:
+            series = [_thinned(arm, arms[arm.name]["seeds"][0]["curve"], name) for arm in found]
+            step = AVERAGED * _step(arms[found[0].name])
+            title = f"{label}, in runs that go on long"
+            said = "; ".join(f"{curve.name} ends at {curve.points[-1].y:.3g}" for curve in series)
+            chart = curves(series, title=title, description=said, height=230, share=share, axis="rollouts", step=step)
+            yield f"{title} ({', '.join(curve.name for curve in series)})", chart
+
+
+def _thinned(arm: Arm, curve: Sequence[Mapping[str, Any]], figure: str) -> Curve:
+    """The start, then the mean of each so many rounds."""
+    rates = [float(point[figure]["rate"]) for point in curve]
+    parts = [rates[:1], *(rates[place : place + AVERAGED] for place in range(1, len(rates), AVERAGED))]
+    points = [Point(sum(part) / len(part), min(part), max(part)) for part in parts]
+    like = arm.longer_than.name if arm.longer_than else arm.name
+    return Curve(name=arm.name, kind=_kind(like), points=points)
 
 
 def _by_time(arms: Mapping[str, Any], drawn: Sequence[str]) -> Markup:
