@@ -1,6 +1,7 @@
 """A study: arms differ in what they name, what is finished is not done again, and the figures are those of the runs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from envs import read_records
 from eval.__main__ import main
 from eval.study.arms import DEFAULT, METHODS
 from eval.study.carry import carry_out
@@ -122,6 +124,24 @@ def test_what_is_finished_is_not_done_again(finished: tuple[Path, list[str]]) ->
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")}
     assert carry_out(places(TINY, out), jobs=1, watch=lambda line: None) == {}
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")} == before
+
+
+def test_what_the_start_model_does_is_done_once(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """Another arm has the file, and what it comes to is what it comes to by itself."""
+    placebo = next(arm for arm in PRESETS["small"].arms if arm.name == "placebo")
+    shutil.copytree(finished[0], tmp_path / "shared")
+    summaries = []
+    for out in (tmp_path / "shared", tmp_path / "alone"):
+        assert carry_out(places(replace(TINY, arms=(placebo,)), out), jobs=1, watch=lambda line: None) == {}
+        summaries.append(json.loads((out / "easy/placebo/seed-0/summary.json").read_text()))
+    shared, alone = ({**summary, "seconds": 0} for summary in summaries)
+    assert shared == alone
+    written = [
+        tmp_path / "shared" / f"easy/{arm}/seed-0/evaluation/before-test.jsonl" for arm in ("targeted", "placebo")
+    ]
+    assert len({path.read_bytes() for path in written}) == 1
+    metrics = read_records(tmp_path / "shared/easy/placebo/seed-0/metrics.jsonl")
+    assert [record["round"] for record in metrics] == [0, 1]
 
 
 def test_an_arm_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
