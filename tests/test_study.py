@@ -173,12 +173,14 @@ def test_only_some_of_a_preset() -> None:
 def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
     out, _ = finished
     write(out, read_study(out, TINY))
-    for name in ("study.html", "study.svg"):
+    names = "study.html", "study.svg", "study.md"
+    for name in names:
         main(["report", str(out), "--out", str(tmp_path / name)])
-    page, picture = ((tmp_path / name).read_text() for name in ("study.html", "study.svg"))
+    page, picture, table = ((tmp_path / name).read_text() for name in names)
     arms = json.loads((out / "study.json").read_text())["settings"]["easy"]["arms"]
     after = arms["targeted"]["seeds"][0]["after"]["invalid_per_100"]["rate"]
     assert f"<td>{after:.1f}</td>" in page
+    assert f"| targeted | {after:.1f} |" in table
     assert "at least 5 times fewer invalid calls" in page
     assert "<script" not in page
     assert ElementTree.fromstring(picture).tag.endswith("svg")
