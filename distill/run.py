@@ -119,6 +119,7 @@ class Run:
         # Both are made by the start model, so they come before a state is loaded.
         with self.learner.student.whole():
             probe, self.guard_probe = Probe(self.policy.model, before["test"]), Probe(self.policy.model, self.guarded)
+        self.cpu_began = time.process_time()
         for number in range(self._resumed(), self._rounds()):
             if self.place["undone"] == MOST_UNDONE:
                 break
@@ -176,7 +177,8 @@ class Run:
         return round(self.place["seconds"] + time.monotonic() - self.began, 1)
 
     def _spent(self) -> dict[str, float]:
-        """What this run has taken, also before it was resumed; CPU seconds are this process's, of all its threads."""
+        """What this run has taken, also before it was resumed. CPU seconds are this process's, of all its threads, for
+        the rounds alone: how long the evaluation takes says nothing of a way to learn."""
         cpu = self.place["cpu_seconds"] + time.process_time() - self.cpu_began
         return {"seconds": self._seconds(), "cpu_seconds": round(cpu, 1)}
 

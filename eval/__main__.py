@@ -210,7 +210,8 @@ class Report:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|STUDY")]
     """A run folder, or a study's folder or study.json; of one that is still being written, what there is so far."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write it; else report.html there. Of a study, a name that ends in .svg gets its picture."""
+    """Where to write it; else report.html there. Of a study, a name that ends in .svg gets its picture,
+    one in .md its tables."""
     against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = ()
     """Run folders of baselines, whose error rates are drawn beside this run's."""
 

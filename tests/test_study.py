@@ -1,6 +1,7 @@
 """A study: arms differ in what they name, what is finished is not done again, and the figures are those of the runs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from envs import read_records
 from eval.__main__ import main
 from eval.study.arms import DEFAULT, METHODS
 from eval.study.carry import carry_out
@@ -124,6 +126,24 @@ def test_what_is_finished_is_not_done_again(finished: tuple[Path, list[str]]) ->
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")} == before
 
 
+def test_what_the_start_model_does_is_done_once(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """Another arm has the file, and what it comes to is what it comes to by itself."""
+    placebo = next(arm for arm in PRESETS["small"].arms if arm.name == "placebo")
+    shutil.copytree(finished[0], tmp_path / "shared")
+    summaries = []
+    for out in (tmp_path / "shared", tmp_path / "alone"):
+        assert carry_out(places(replace(TINY, arms=(placebo,)), out), jobs=1, watch=lambda line: None) == {}
+        summaries.append(json.loads((out / "easy/placebo/seed-0/summary.json").read_text()))
+    shared, alone = ({**summary, "seconds": 0} for summary in summaries)
+    assert shared == alone
+    written = [
+        tmp_path / "shared" / f"easy/{arm}/seed-0/evaluation/before-test.jsonl" for arm in ("targeted", "placebo")
+    ]
+    assert len({path.read_bytes() for path in written}) == 1
+    metrics = read_records(tmp_path / "shared/easy/placebo/seed-0/metrics.jsonl")
+    assert [record["round"] for record in metrics] == [0, 1]
+
+
 def test_an_arm_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     wrong = replace(TINY.settings[0], policy=str(tmp_path / "nothing"))
     failed = carry_out(places(replace(TINY, settings=[wrong]), tmp_path), jobs=1, watch=lambda line: None)
@@ -153,12 +173,14 @@ def test_only_some_of_a_preset() -> None:
 def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
     out, _ = finished
     write(out, read_study(out, TINY))
-    for name in ("study.html", "study.svg"):
+    names = "study.html", "study.svg", "study.md"
+    for name in names:
         main(["report", str(out), "--out", str(tmp_path / name)])
-    page, picture = ((tmp_path / name).read_text() for name in ("study.html", "study.svg"))
+    page, picture, table = ((tmp_path / name).read_text() for name in names)
     arms = json.loads((out / "study.json").read_text())["settings"]["easy"]["arms"]
     after = arms["targeted"]["seeds"][0]["after"]["invalid_per_100"]["rate"]
     assert f"<td>{after:.1f}</td>" in page
+    assert f"| targeted | {after:.1f} |" in table
     assert "at least 5 times fewer invalid calls" in page
     assert "<script" not in page
     assert ElementTree.fromstring(picture).tag.endswith("svg")

@@ -8,9 +8,11 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from eval.study.plan import Place, Trial
 
 LEAST_VALID = 0.8
 """A learning rate counts only if it keeps this share of the valid calls per task: who stops acting makes no errors."""
+
+START = "before-test", "before-held_out", "guard-0"
+"""The files of a run's evaluation that are the start model's."""
 
 Watch = Callable[[str], None]
 
@@ -106,9 +111,30 @@ def _score(trial: Trial) -> dict[str, Any]:
 
 
 def _run(trial: Trial) -> dict[str, Any]:
+    """A run, gone on with or begun. What the start model does is the same for all arms: done once, it is copied."""
+    from distill.folder import Folder
     from distill.run import Run
 
-    return Run(trial.config()).go()
+    config = trial.config()
+    if not config.resume and (start := _start(trial)):
+        Folder(config).open(config)
+        (config.out / "evaluation").mkdir()
+        for file in start:
+            shutil.copy(file, config.out / "evaluation")
+        config = replace(config, resume=True)
+    return Run(config).go()
+
+
+def _start(trial: Trial) -> list[Path] | None:
+    """What the start model did on the same tasks in a finished run of another arm, or at another learning rate."""
+    whose = (
+        (trial.folder.parents[2], "*/tuning/*") if trial.tuning else (trial.folder.parents[1], f"*/{trial.folder.name}")
+    )
+    for summary in sorted(whose[0].glob(f"{whose[1]}/summary.json")):
+        files = [summary.parent / "evaluation" / f"{name}.jsonl" for name in START]
+        if all(file.is_file() for file in files):
+            return files
+    return None
 
 
 def _said(summaries: list[dict[str, Any]]) -> str:

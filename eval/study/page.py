@@ -1,6 +1,7 @@
 """A study as a page and as a picture: curves of invalid calls against rollouts, the arms' figures, and the goals.
 
-The page is one file without scripts or network; the picture is an SVG file of its own, for a README. Left out: how the
+The page is one file without scripts or network; the picture is an SVG file of its own, for a README, as its tables are
+in Markdown. Left out: how the
 page looks (`eval/templates/`), and the charts (`eval.charts`).
 """
 
@@ -16,7 +17,7 @@ from eval.folder import json_file
 from eval.study.arms import DEFAULT, LONG, Arm
 from eval.study.figures import SCHEMA_VERSION
 from eval.study.goals import goals
-from eval.study.table import COLUMNS, cells, start
+from eval.study.table import COLUMNS, cells, markdown, start
 from tools.command import InputError
 
 DRAWN = ("targeted", "rejection", "grpo", "unlikelihood", "hints-at-top", "expert", "placebo")
@@ -30,14 +31,21 @@ AVERAGED = 16
 
 
 def page(path: Path, suffix: str) -> str:
-    """A study's page, or, for the suffix .svg, its picture. Raises InputError for what is no study, or an empty one."""
+    """A study's page, or, for the suffix .svg, its picture, for .md its tables. Raises InputError for what is no study,
+    or an empty one."""
     study = json_file(path)
     if study.get("schema_version") != SCHEMA_VERSION or "settings" not in study:
         raise InputError(f"{path} is no study that this hintsight reads: do python -m eval study again")
     if not any(DEFAULT.name in setting["arms"] for setting in study["settings"].values()):
         raise InputError(f"{path} has no finished arm {DEFAULT.name!r}, which the others are compared with")
     try:
-        return picture(study) if suffix == ".svg" else html(study, path.resolve().parent.name)
+        match suffix:
+            case ".svg":
+                return picture(study)
+            case ".md":
+                return markdown(study)
+            case _:
+                return html(study, path.resolve().parent.name)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{path} holds what this hintsight does not write ({error!r}): do the study again") from error
 

@@ -52,6 +52,19 @@ def _of_setting(name: str, setting: Mapping[str, Any]) -> Table:
     return table
 
 
+def markdown(study: Mapping[str, Any]) -> str:
+    """The settings' tables as one in Markdown, and the goals as another."""
+    rows = [["", *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    for name, setting in study["settings"].items():
+        if setting["arms"]:
+            rows.append([f"**{name}**, at the start", *start(setting), *[""] * (len(COLUMNS) - 4)])
+            rows += [[arm, *cells(record)] for arm, record in setting["arms"].items()]
+    promised = [["", "setting", "goal", "came"], ["---"] * 4]
+    for goal in goals(study):
+        promised.append(["holds" if goal.holds else "**misses**", goal.setting, goal.says, goal.came])
+    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in part) for part in (rows, promised)) + "\n"
+
+
 def start(setting: Mapping[str, Any]) -> list[str]:
     """The start model's figures: those of the first arm's seeds, which all arms begin with."""
     return _evaluated(next(iter(setting["arms"].values()))["seeds"], "before")
