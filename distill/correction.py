@@ -240,18 +240,22 @@ def trunk_of(corrections: Sequence[Correction], scope: Scope) -> Trunk:
     Both sides are asked for the same tokens in the same order. Raises ValueError for contexts that don't grow out of
     each other, as those of one trajectory do.
     """
+    return trunk_at(corrections, [correction.asked(scope) for correction in corrections])
+
+
+def trunk_at(corrections: Sequence[Correction], asked: Sequence[Sequence[int]]) -> Trunk:
+    """`trunk_of`, asked for some tokens of each correction: positions in its `plain_ids`."""
     ids = corrections[-1].plain_ids
     for correction in corrections:
         if correction.plain_ids != ids[: len(correction.plain_ids)]:
             raise ValueError(f"the turns of {correction.id} are not of one trajectory: are there two with this id?")
-    asked = [position for correction in corrections for position in correction.asked(scope)]
-    return Trunk(ids, asked, [_branch(correction, scope) for correction in corrections])
+    branches = [_branch(correction, tokens) for correction, tokens in zip(corrections, asked, strict=True)]
+    return Trunk(ids, [token for tokens in asked for token in tokens], branches)
 
 
-def _branch(correction: Correction, scope: Scope) -> Branch:
+def _branch(correction: Correction, asked: Sequence[int]) -> Branch:
     start = min(alike(correction.plain_ids, correction.hinted_ids), correction.target[0] - 1)
-    asked = [position + correction.shift for position in correction.asked(scope)]
-    return Branch(start, correction.hinted_ids[start:], asked)
+    return Branch(start, correction.hinted_ids[start:], [position + correction.shift for position in asked])
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> int:

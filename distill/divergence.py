@@ -80,6 +80,11 @@ class TopK(NamedTuple):
         """The log-probs of some tokens, [N]; of one that isn't known, minus infinity."""
         return self.logprobs_NK.masked_fill(self.ids_NK != tokens_N[:, None], -torch.inf).amax(-1)
 
+    def likeliest(self, most: int) -> "TopK":
+        """At most so many of each, first the likeliest."""
+        logprobs_NK, places_NK = self.logprobs_NK.topk(min(most, self.logprobs_NK.shape[-1]))
+        return TopK(self.ids_NK.gather(-1, places_NK), logprobs_NK)
+
     def with_tails(self, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Teacher and student over the K tokens and all others together, [N, K + 1] each.
 

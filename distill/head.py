@@ -16,6 +16,8 @@ import torch
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
+from distill.divergence import TopK
+
 CHUNK = 2**24
 """Logits of a chunk: 64 MiB in fp32, 110 tokens at a vocabulary of 152,000."""
 
@@ -27,6 +29,9 @@ class Speaker(Protocol):
 
     def token_logprobs(self, said_N: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
         """The log-probs of some tokens, [N]."""
+
+    def likeliest(self, said_N: torch.Tensor, most: int) -> TopK:
+        """At most so many of the likeliest tokens, first the likeliest."""
 
     def beside(self, said_N: torch.Tensor, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs of the teacher and of the student, of the same choices; the gradient is the student's."""
@@ -69,6 +74,11 @@ class Head:
             return logits_CV.gather(-1, tokens_C[:, None])[:, 0] - logits_CV.logsumexp(-1)
 
         return in_chunks(some, self.rows, hidden_ND, tokens_N)
+
+    def likeliest(self, hidden_ND: torch.Tensor, most: int) -> TopK:
+        """At most so many of the likeliest tokens; makes the logits whole, so it is for few rows."""
+        logprobs_NK, ids_NK = self.logprobs(hidden_ND).topk(min(most, self.model.config.get_text_config().vocab_size))
+        return TopK(ids_NK, logprobs_NK)
 
     def beside(self, hidden_ND: torch.Tensor, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Both over the whole vocabulary, [N, V]."""

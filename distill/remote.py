@@ -63,11 +63,6 @@ class RemoteTeacher(Teacher):
         for place, trunk in enumerate(trunks):
             yield place, torch.cat([next(said).packed for _ in trunk.branches]).to(self.model.device)
 
-    def likeliest(self, trunks: Sequence[Trunk], most: int) -> Iterator[tuple[int, TopK]]:
-        for place, known in enumerate(self._asked(trunks)):
-            logprobs_NK, chosen_NK = known.logprobs_NK.topk(min(most, self.top))
-            yield place, TopK(known.ids_NK.gather(-1, chosen_NK), logprobs_NK)
-
     def _asked(self, contexts: Sequence[Trunk]) -> list[TopK]:
         import openai
 
@@ -113,6 +108,9 @@ class TopHead:
 
     def token_logprobs(self, said_NK2: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
         return TopK.unpacked(said_NK2).of(tokens_N)
+
+    def likeliest(self, said_NK2: torch.Tensor, most: int) -> TopK:
+        return TopK.unpacked(said_NK2).likeliest(most)
 
     def beside(self, said_NK2: torch.Tensor, student_NV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return TopK.unpacked(said_NK2).with_tails(student_NV)

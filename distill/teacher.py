@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from distill.config import Update
-from distill.divergence import TopK
 from distill.head import Head, Speaker
-from distill.prefill import Trunk, hinted_hidden, plain_prefill
+from distill.prefill import Trunk, hinted_hidden
 
 
 class Reader:
@@ -31,13 +30,6 @@ class Reader:
         """For each trunk, by its place, what its `head` makes log-probs of at the asked tokens of its branches."""
         with self.reading():
             yield from hinted_hidden(self.model, trunks, tokens=tokens)
-
-    def likeliest(self, trunks: Sequence[Trunk], most: int) -> Iterator[tuple[int, TopK]]:
-        """For each trunk, by its place, so many of the likeliest tokens at its own asked ones."""
-        with self.reading():
-            for place, logprobs_NV in plain_prefill(self.model, trunks):
-                logprobs_NK, ids_NK = logprobs_NV.topk(min(most, logprobs_NV.shape[-1]))
-                yield place, TopK(ids_NK, logprobs_NK)
 
 
 class Teacher(Reader):
