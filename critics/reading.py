@@ -253,9 +253,10 @@ class _Joined:
                     content = message.get("content")
                     answers[index] = content if type(content) is str else content_of(message)  # type: ignore[arg-type]
                 elif len(made) == 1:
-                    only = Attempt(index, 0, made, *parts_of(made[0]))
+                    call_id, name, text = parts_of(made[0])
+                    only = Attempt(index, 0, made, call_id, name, text)
                     attempts.append(only)
-                    calling[index] = waiting[""] = waiting[only.id] = [only]
+                    calling[index] = waiting[""] = waiting[call_id] = [only]
                 else:
                     several = [Attempt(index, place, made, *parts_of(call)) for place, call in enumerate(made)]
                     calling[index] = waiting[""] = several
