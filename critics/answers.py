@@ -91,17 +91,15 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
         return NONE
     flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
     content = result.get("content")
-    return _answer(*_parts(content if type(content) is str else content_of(dict(result))), flagged)
+    text = content if type(content) is str else content_of(dict(result))
+    if len(text) > HEAD + TAIL:  # then no more of it is read, and it is remembered so
+        text = text[: HEAD + FLAG] + text[-TAIL:]
+    return _answer(text, flagged)
 
 
-def _parts(text: str) -> tuple[str, str]:
-    """What of an answer is read: all of a short one, the beginning and the end of a long one."""
-    return (text, "") if len(text) <= HEAD + TAIL else (text[: HEAD + FLAG], text[-TAIL:])
-
-
-@lru_cache(maxsize=8192)  # answers are given again, in the same words
-def _answer(beginning: str, end: str, flagged: bool) -> Answer:
-    ends = _ends(beginning, end)
+@lru_cache(maxsize=8192)  # answers are given again in the same words
+def _answer(text: str, flagged: bool) -> Answer:
+    ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
         return NONE if not ends or ends.isspace() else NO_ERROR
     flagged = flagged or ("true" in ends and _FLAG.search(ends) is not None)
@@ -138,7 +136,7 @@ def flagged_answer(result: Mapping[str, Any] | None) -> Answer:
 
 def refuses(result: Mapping[str, Any]) -> bool:
     """Whether there is any word of refusal in an answer; a flag that says there was no error is none."""
-    plain = _without_flags(_ends(*_parts(content_of(dict(result)))))
+    plain = _without_flags(_ends(content_of(dict(result))))
     return any(word in plain for word in REFUSING)
 
 
@@ -147,12 +145,14 @@ def _without_flags(ends: str) -> str:
     return _NO_ERROR.sub("", ends) if "failed" in ends or _MAY_SAY_SO.search(ends) else ends
 
 
-def _ends(beginning: str, end: str) -> str:
-    """Both in small letters, without what is said of no error."""
-    if end:
-        head = HEAD + FLAG if "error" in beginning[HEAD - FLAG : HEAD].lower() else HEAD
-        beginning = f"{beginning[:head]} {end}"
-    ends = beginning.removesuffix(_NO_FLAG).lower()
+def _ends(text: str) -> str:
+    """The beginning and the end of an answer, in small letters."""
+    end = len(text) - len(_NO_FLAG) if text.endswith(_NO_FLAG) else len(text)
+    if len(text) <= HEAD + TAIL:
+        ends = text[:end].lower()
+    else:
+        head = HEAD + FLAG if "error" in text[HEAD - FLAG : HEAD].lower() else HEAD
+        ends = f"{text[:head]} {text[len(text) - TAIL : end]}".lower()
     if "error" in ends:
         for flag in _FLAGS_OF_SUCCESS:
             ends = ends.replace(flag, "")
