@@ -24,7 +24,8 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     for attempt in reading.attempts:
         for place, value in _ids_of(attempt) if attempt.arguments else ():
             said = said or _Said(reading)
-            if value not in said.plainly and not said.before(attempt.message_index, str(value)):
+            text = str(value)
+            if text not in said.plainly and not said.before(attempt.message_index, text):
                 path = path_of(place)
                 if not _is_default(reading, attempt, path, value):
                     expected = "a value that the request or a result says"

@@ -32,7 +32,7 @@ def rule(
         if code in RULES:
             raise ValueError(f"{code} has a rule already: change that one, or take it out of RULES first")
         RULES[code] = function
-        _idle.cache_clear()
+        _asked.cache_clear()
         if of_suspects:
             _OF_SUSPECTS.add(code)
         if of_shown:
@@ -54,17 +54,17 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
     if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
     ends = bool(trajectory.env) or trajectory.stop_reason != StopReason.ANSWERED
-    idle = _idle(frozenset(reading.shown) if reading.suspects else None, ends)
-    findings = [finding for code, find in RULES.items() if code not in idle for finding in find(reading)]
+    asked = _asked(frozenset(reading.shown) if reading.suspects else None, ends)
+    findings = [finding for code in asked if code in RULES for finding in RULES[code](reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
 
 
 @lru_cache(maxsize=1024)
-def _idle(shown: frozenset[ErrorCode] | None, ends: bool) -> set[ErrorCode]:
-    """The codes whose rules need not be asked where these codes are shown, None without any suspects, and where it is
-    said how the trajectory `ends`."""
-    idle = _OF_SHOWN | _OF_SUSPECTS if shown is None else _OF_SHOWN - shown
-    return idle if ends else idle | _OF_ENDS
+def _asked(shown: frozenset[ErrorCode] | None, ends: bool) -> tuple[ErrorCode, ...]:
+    """The codes whose rules may find something where these codes are shown, None without any suspects; `ends` is
+    whether the trajectory says how it ended."""
+    idle = (_OF_SHOWN | _OF_SUSPECTS if shown is None else _OF_SHOWN - shown) | (set() if ends else _OF_ENDS)
+    return tuple(code for code in RULES if code not in idle)
 
 
 def _place(finding: Finding) -> tuple[int, int, int, int]:
