@@ -89,12 +89,19 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     """What a tool's message is taken for."""
     if result is None:
         return NONE
-    flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
+    flagged = not _FLAGS.isdisjoint(result) and _is_flagged(result)
     content = result.get("content")
     text = content if type(content) is str else content_of(dict(result))
     if len(text) > HEAD + TAIL:  # then no more of it is read, and it is remembered so
         text = text[: HEAD + FLAG] + text[-TAIL:]
     return _answer(text, flagged)
+
+
+_FLAGS = frozenset({"is_error", "isError", "status"})
+
+
+def _is_flagged(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
 
 
 @lru_cache(maxsize=8192)  # answers are given again in the same words
