@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from critics.finding import NAME_CODES
+from critics.hints import listed
 from critics.leaks import leak_in
 from tools import ErrorCode, Violation
 
@@ -16,7 +17,7 @@ def explained(name: str, violation: Violation) -> str:
 
 def _of_name(name: str, violation: Violation) -> str:
     came = f"{_shown(violation.came)}{_leaked(name, violation)}"
-    return f"expected one of the available tools ({_listed(violation)}), came {came}"
+    return f"expected one of the available tools ({listed(violation.allowed)}), came {came}"
 
 
 def _missing(name: str, violation: Violation) -> str:
@@ -24,7 +25,7 @@ def _missing(name: str, violation: Violation) -> str:
 
 
 def _unexpected(name: str, violation: Violation) -> str:
-    return f"{name}: {violation.path} is no argument; expected only: {_listed(violation) or 'none'}"
+    return f"{name}: {violation.path} is no argument; expected only: {listed(violation.allowed) or 'none'}"
 
 
 def _refused(name: str, violation: Violation) -> str:
@@ -33,7 +34,7 @@ def _refused(name: str, violation: Violation) -> str:
 
 def _unfit(name: str, violation: Violation) -> str:
     if violation.allowed and violation.code is ErrorCode.INVALID_VALUE:
-        return f"{name}: {violation.path} must be one of {_listed(violation)}, came {_shown(violation.came)}"
+        return f"{name}: {violation.path} must be one of {listed(violation.allowed)}, came {_shown(violation.came)}"
     return f"{name or 'a call'}: {violation.path}: expected {violation.expected}, came {_shown(violation.came)}"
 
 
@@ -43,10 +44,6 @@ _EXPLAINED: Mapping[ErrorCode, Callable[[str, Violation], str]] = {
     ErrorCode.UNEXPECTED_ARGUMENT: _unexpected,
     ErrorCode.DOMAIN_REJECTION: _refused,
 }
-
-
-def _listed(violation: Violation) -> str:
-    return ", ".join(map(str, violation.allowed))
 
 
 def _leaked(name: str, violation: Violation) -> str:
