@@ -89,12 +89,22 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     """What a tool's message is taken for."""
     if result is None:
         return NONE
-    flagged = bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
+    flagged = not _FLAGS.isdisjoint(result) and _is_flagged(result)
     content = result.get("content")
     text = content if type(content) is str else content_of(dict(result))
-    return (_remembered if len(text) <= SHORT else _answer)(text, flagged)
+    if len(text) > HEAD + TAIL:  # then no more of it is read, and it is remembered so
+        text = text[: HEAD + FLAG] + text[-TAIL:]
+    return _answer(text, flagged)
 
 
+_FLAGS = frozenset({"is_error", "isError", "status"})
+
+
+def _is_flagged(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
+
+
+@lru_cache(maxsize=8192)  # answers are given again in the same words
 def _answer(text: str, flagged: bool) -> Answer:
     ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):
@@ -106,12 +116,6 @@ def _answer(text: str, flagged: bool) -> Answer:
     if not ends.startswith('{"errors"') and _is_fault(plain):  # what our own worlds refuse is no fault of theirs
         return FAULT
     return FLAGGED if flagged else ERROR
-
-
-SHORT = 250
-"""An answer of so many characters at most is often given again, in the same words."""
-
-_remembered = lru_cache(maxsize=8192)(_answer)
 
 
 def _is_fault(text: str) -> bool:

@@ -6,6 +6,7 @@ Left out: how calls are gathered and checked (`critics.reading`), and what an an
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -24,6 +25,9 @@ SAID_BACK = 3
 """An argument of so many characters is no word that an answer has by chance, if it says it back at all."""
 
 
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+
+
 class Attempt(Struct, eq=False):
     """One tool call, with what is wrong with it and the message that answered it. `made` are the calls of its turn.
 
@@ -39,7 +43,7 @@ class Attempt(Struct, eq=False):
     text: str
     result: Message | None = None
     answer: Answer = NONE
-    arguments: Mapping[str, Any] = {}
+    arguments: Mapping[str, Any] = NO_ARGUMENTS
     violations: Sequence[Violation] = ()
     checked: bool = False
     """Whether the environment is known to refuse whatever the schema forbids."""

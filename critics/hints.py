@@ -40,19 +40,19 @@ def hint_for(violation: Violation, tool: str) -> str:
 def _of_names(violation: Violation, _: str) -> str:
     if not violation.allowed:
         return "Reminder: no tools are available."
-    return f"Reminder: the available tools are: {_listed(violation.allowed)}."
+    return f"Reminder: the available tools are: {listed(violation.allowed)}."
 
 
 def _of_value(violation: Violation, _: str) -> str:
     if violation.allowed:
-        return f"Reminder: {_argument(violation)} must be one of: {_listed(violation.allowed)}."
+        return f"Reminder: {_argument(violation)} must be one of: {listed(violation.allowed)}."
     return f"Reminder: {_argument(violation)} must satisfy: {violation.expected}."
 
 
 def _of_extra(violation: Violation, tool: str) -> str:
     if not violation.allowed:
         return f"Reminder: {tool} takes no arguments."
-    return f"Reminder: {tool} takes only: {_listed(violation.allowed)}."
+    return f"Reminder: {tool} takes only: {listed(violation.allowed)}."
 
 
 def _argument(violation: Violation) -> str:
@@ -65,7 +65,7 @@ _HINTS: Mapping[ErrorCode, Callable[[Violation, str], str]] = {
     ErrorCode.INVALID_VALUE: _of_value,
     ErrorCode.UNEXPECTED_ARGUMENT: _of_extra,
     ErrorCode.WRONG_TYPE: lambda part, _: f"Reminder: {_argument(part)} must be of type: {part.expected}.",
-    ErrorCode.MISSING_ARGUMENT: lambda part, tool: f"Reminder: {tool} requires: {_listed(part.allowed)}.",
+    ErrorCode.MISSING_ARGUMENT: lambda part, tool: f"Reminder: {tool} requires: {listed(part.allowed)}.",
 }
 
 NEUTRAL_HINTS = {
@@ -99,8 +99,8 @@ JUDGED_HINTS: Mapping[ErrorCode, str] = {
 def judged_hint(code: ErrorCode, *, argument: str = "", allowed: Sequence[Any] = ()) -> str:
     """The hint for a judge's code. `allowed` are the tools, or the words of an enum that the `argument` has."""
     if code is ErrorCode.WRONG_VALUE and allowed:
-        return f"Reminder: {argument} is one of: {_listed(allowed)}; the request and the results say which."
-    tools = f"; the available tools are: {_listed(allowed)}" if allowed else ""
+        return f"Reminder: {argument} is one of: {listed(allowed)}; the request and the results say which."
+    tools = f"; the available tools are: {listed(allowed)}" if allowed else ""
     return JUDGED_HINTS[code].format(argument=argument or "every value", tools=tools)
 
 
@@ -144,5 +144,5 @@ def hinted(heard: Sequence[Mapping[str, Any]], hint: str, style: HintStyle = "re
     return [*messages, hint_message(hint)]
 
 
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(str(value) for value in values)
+def listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

@@ -145,9 +145,8 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
         if not text and not violations and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
-        attempt.violations = violations
         if violations or answer is FLAGGED or answer is ERROR:
-            attempt.checked = checked
+            attempt.violations, attempt.checked = violations, checked
             suspects.append(attempt)
     return suspects
 
@@ -226,13 +225,15 @@ class _Joined:
     """
 
     def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        self.turns = turns = list[int]()
-        self.users = users = list[int]()
-        self.answers = answers = dict[int, str]()
-        self.attempts = attempts = list[Attempt]()
-        self.calling = calling = dict[int, Sequence[Attempt]]()
-        self.strays = strays = list[tuple[int, int]]()
+        turns: list[int] = []
+        users: list[int] = []
+        answers: dict[int, str] = {}
+        attempts: list[Attempt] = []
+        calling: dict[int, Sequence[Attempt]] = {}
+        strays: list[tuple[int, int]] = []
         waiting: dict[str, list[Attempt]] = {}
+        self.turns, self.users, self.answers = turns, users, answers
+        self.attempts, self.calling, self.strays = attempts, calling, strays
         for index, message in enumerate(messages):
             role = message.get("role")
             if role == "tool":
@@ -253,9 +254,10 @@ class _Joined:
                     content = message.get("content")
                     answers[index] = content if type(content) is str else content_of(message)  # type: ignore[arg-type]
                 elif len(made) == 1:
-                    only = Attempt(index, 0, made, *parts_of(made[0]))
+                    call_id, name, text = parts_of(made[0])
+                    only = Attempt(index, 0, made, call_id, name, text)
                     attempts.append(only)
-                    calling[index] = waiting[""] = waiting[only.id] = [only]
+                    calling[index] = waiting[""] = waiting[call_id] = [only]
                 else:
                     several = [Attempt(index, place, made, *parts_of(call)) for place, call in enumerate(made)]
                     calling[index] = waiting[""] = several

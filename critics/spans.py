@@ -6,9 +6,9 @@ All places are [start, end) in characters. Left out: tokens, and how calls are p
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct
 
 from tools import ErrorCode, ToolCall, Violation
 
@@ -22,14 +22,13 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 STOPS = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(Struct, eq=False):
     """A JSON value in a text. `key` is where its name's opening quote stands, or `start` where it has no name."""
 
     key: int
     start: int
     end: int
-    children: dict[str | int, "Node"] = field(default_factory=dict, repr=False)
+    children: dict[str | int, "Node"] = {}
 
     @property
     def span(self) -> Span:
@@ -126,8 +125,7 @@ def _stripped(text: str, start: int, end: int) -> Span:
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class CallPlace:
+class CallPlace(Struct, kw_only=True, eq=False):
     """Where one call stands: all of it, its name, its arguments. `call` is the object that holds name and arguments.
 
     `arguments` are scanned already, or stand in `text` at `written` and are scanned if they must be.

@@ -7,6 +7,8 @@ nothing, and costs a critic and a further turn at every mistake, for ever: the c
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from critics.finding import CERTAIN
 from critics.hints import HintStyle, hinted, joined
 from critics.rules import criticize
@@ -46,7 +48,7 @@ class Told:
 def _hint(context: Context, reply: Reply) -> str:
     """What would have told the model better; empty where the reply is no invalid call."""
     messages = [*context.messages, reply.message]
-    turns = (replace(reply.turn, message_index=len(context.messages)),) if reply.turn else ()
+    turns = (structs.replace(reply.turn, message_index=len(context.messages)),) if reply.turn else ()
     so_far = Trajectory(
         id=context.id,
         env="",
@@ -69,5 +71,5 @@ def _in_place_of(first: Reply, second: Reply) -> Reply:
     """The second reply, as if it had been said where the first was: its context had no hint."""
     if second.turn is None or first.turn is None:
         return second
-    turn = replace(second.turn, message_index=first.turn.message_index, prompt_ids=first.turn.prompt_ids)
+    turn = structs.replace(second.turn, message_index=first.turn.message_index, prompt_ids=first.turn.prompt_ids)
     return replace(second, turn=turn)

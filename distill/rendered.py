@@ -7,7 +7,6 @@ after it, and counted with the reason.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
@@ -31,7 +30,7 @@ def with_tokens(criticized: Iterable[Criticized], writer: ContextWriter) -> tupl
             given.append((trajectory, findings))
             continue
         turns = _rendered(trajectory, writer, dropped)
-        with_turns = replace(trajectory, turns=tuple(turns), token_exact=False)
+        with_turns = structs.replace(trajectory, turns=tuple(turns), token_exact=False)
         again = {_same(finding): finding.span for finding in criticize(with_turns)}
         moved = [_moved(trajectory, with_turns, finding, again.get(_same(finding))) for finding in findings]
         dropped["rendered: the finding's place is not in the turn's text"] += moved.count(None)

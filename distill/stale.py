@@ -7,11 +7,11 @@ Source of the clip: E. Ionides, "Truncated importance sampling", J. Comput. Grap
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import exp
 from typing import Any, NamedTuple
 
 import torch
+from msgspec.structs import replace
 
 from distill.correction import sampled_trunk
 from distill.head import Head

@@ -12,12 +12,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import tyro
+from msgspec import to_builtins
+from msgspec.structs import replace
 from tyro.conf import Positional
 
 from envs.archive import Archive, read_records, read_trajectories
@@ -131,7 +133,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 def to_row(trajectory: Trajectory) -> dict[str, Any]:
     """A trajectory as a row of a table: columns have types, so what is free in form is JSON text."""
-    row = asdict(trajectory)
+    row: dict[str, Any] = to_builtins(trajectory)
     row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("task", "tools", "tools_from")}
     row["messages"] = [_columns(message) for message in trajectory.messages]
     return row

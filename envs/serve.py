@@ -17,11 +17,12 @@ import socket
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from tyro.conf import Positional
 
 from envs.game import Game, Move

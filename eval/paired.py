@@ -8,9 +8,11 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import erfc, sqrt
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from critics.finding import WARNING, Criticized, Finding
 from critics.rates import Amount, calls_in

@@ -1,7 +1,6 @@
 """What is held to the start model: sure tokens of right turns, final answers, acting or answering; never an error."""
 
 from copy import deepcopy
-from dataclasses import replace
 from itertools import islice
 from math import exp, log
 from random import Random
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from critics import Criticized, criticize
 from critics.finding import CERTAIN

@@ -58,7 +58,7 @@ def with_tokens(trajectory: Trajectory, writer: ContextWriter) -> Trajectory:
         raw = writer.decode(token_ids)
         turns.append(Turn(message_index=index, prompt_ids=prompt, token_ids=token_ids, logprobs=logprobs, raw=raw))
         heard = []
-    return replace(trajectory, turns=tuple(turns), token_exact=True)
+    return structs.replace(trajectory, turns=tuple(turns), token_exact=True)
 
 
 def _call_text(function: dict[str, str]) -> str:
@@ -188,24 +188,24 @@ def test_what_can_not_be_bound_is_refused_with_a_reason(trajectories: list[Traje
     trajectory, findings = first_of(trajectories)
     number = trajectory.turn_at(findings[0].message_index)
     assert number is not None
-    other_text = tuple(replace(turn, raw=f"{turn.raw}!") for turn in trajectory.turns)
+    other_text = tuple(structs.replace(turn, raw=f"{turn.raw}!") for turn in trajectory.turns)
     outside = [structs.replace(finding, span=(10_000, 10_004)) for finding in findings]
     empty = [structs.replace(finding, span=(0, 0)) for finding in findings]
-    fewer = tuple(replace(turn, logprobs=turn.logprobs[1:]) for turn in trajectory.turns)
-    nan = tuple(replace(turn, logprobs=[float("nan")] * len(turn.logprobs)) for turn in trajectory.turns)
+    fewer = tuple(structs.replace(turn, logprobs=turn.logprobs[1:]) for turn in trajectory.turns)
+    nan = tuple(structs.replace(turn, logprobs=[float("nan")] * len(turn.logprobs)) for turn in trajectory.turns)
     seen = trajectory.messages[0]["content"]
     with pytest.raises(Unbindable, match="no token ids"):
-        bind(replace(trajectory, turns=()), findings, HINT, writer, longest=4_096)
+        bind(structs.replace(trajectory, turns=()), findings, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="do not decode"):
-        bind(replace(trajectory, turns=other_text), findings, HINT, writer, longest=4_096)
+        bind(structs.replace(trajectory, turns=other_text), findings, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="lies outside its turn"):
         bind(trajectory, outside, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="no token of the turn"):
         bind(trajectory, empty, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="one log-prob for each"):
-        bind(replace(trajectory, turns=fewer), findings, HINT, writer, longest=4_096)
+        bind(structs.replace(trajectory, turns=fewer), findings, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="no finite number"):
-        bind(replace(trajectory, turns=nan), findings, HINT, writer, longest=4_096)
+        bind(structs.replace(trajectory, turns=nan), findings, HINT, writer, longest=4_096)
     with pytest.raises(Unbindable, match="has no hint"):
         bind(trajectory, findings, "", writer, longest=4_096)
     with pytest.raises(Unbindable, match="stands in the student's context"):

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import critics.__main__ as command_line
 from critics import Finding, criticize, measure, read_findings, text_of, write_findings

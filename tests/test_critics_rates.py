@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from critics import CERTAIN, WARNING, Finding, Rate, by_task, difference, drop, measure
 from critics.finding import Confidence
@@ -133,7 +134,7 @@ def test_measure_counts_calls_not_findings() -> None:
 
 
 def test_faults_are_in_no_rate() -> None:
-    fault = replace(a_trajectory(3, success=False), stop_reason=StopReason.INFRASTRUCTURE_FAULT)
+    fault = structs.replace(a_trajectory(3, success=False), stop_reason=StopReason.INFRASTRUCTURE_FAULT)
     plain = (a_trajectory(1, 0), [a_finding(ErrorCode.WRONG_TYPE)])
     findings = [a_finding(ErrorCode.INFRASTRUCTURE_FAULT, 1, None), a_finding(ErrorCode.WRONG_TYPE)]
     measured = measure([plain, (fault, findings)])
@@ -207,9 +208,9 @@ def test_a_difference_of_nothing_says_nothing() -> None:
 
 def test_figures_by_task_add_up_to_those_of_all() -> None:
     both = [
-        (replace(a_trajectory(1, 2), id="a"), [a_finding(ErrorCode.WRONG_TYPE)]),
-        (replace(a_trajectory(2), id="b"), []),
-        (replace(a_trajectory(1), id="c", stop_reason=StopReason.INFRASTRUCTURE_FAULT), []),
+        (structs.replace(a_trajectory(1, 2), id="a"), [a_finding(ErrorCode.WRONG_TYPE)]),
+        (structs.replace(a_trajectory(2), id="b"), []),
+        (structs.replace(a_trajectory(1), id="c", stop_reason=StopReason.INFRASTRUCTURE_FAULT), []),
     ]
     alone, whole = by_task(both), measure(both)
     assert sorted(alone) == ["a", "b"]

@@ -1,11 +1,11 @@
 """What must not move: the turns that are watched, how far a model has moved there, and which rounds are undone."""
 
 from copy import deepcopy
-from dataclasses import replace
 from math import inf, nan
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from critics import Criticized, criticize
 from distill import head as heads

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from transformers import AutoTokenizer
 
 from critics import Finding, criticize, hint_for
@@ -155,7 +156,7 @@ def test_a_value_that_only_the_right_path_knows_is_a_leak() -> None:
     ):
         assert leaked(hint, trajectory, 2, gold) == value, hint
     said = [{"role": "user", "content": "Order O11119, please: 41 for Oslo."}, *trajectory.messages]
-    assert leaked("Reminder: it is order O11119.", replace(trajectory, messages=said), 1, gold) is None
+    assert leaked("Reminder: it is order O11119.", structs.replace(trajectory, messages=said), 1, gold) is None
 
 
 def test_what_the_right_path_is_comes_from_the_task_or_the_worlds_expert() -> None:
@@ -166,9 +167,9 @@ def test_what_the_right_path_is_comes_from_the_task_or_the_worlds_expert() -> No
     env.close()
     assert set(map(str, arguments.values())) <= set(gold_values(trajectory))
     expected = [{"name": "fly", "arguments": {"to": "Oslo", "bags": [{"kg": 23}], "window": True}}]
-    assert set(gold_values(replace(trajectory, task={"expected": expected}))) == {"Oslo", "23"}
+    assert set(gold_values(structs.replace(trajectory, task={"expected": expected}))) == {"Oslo", "23"}
     for unknown in ("", "their-world-v3", "os.path:store-v1"):
-        assert gold_values(replace(trajectory, env=unknown)) == ()
+        assert gold_values(structs.replace(trajectory, env=unknown)) == ()
 
 
 def erroneous() -> Iterator[tuple[Trajectory, Finding]]:

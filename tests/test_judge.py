@@ -4,13 +4,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from critics import CERTAIN, WARNING, Finding, criticize, read_findings, text_of
 from critics.__main__ import main

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from math import log
 from pathlib import Path
 from random import Random
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from critics import Criticized, criticize
 from distill.config import DivergenceKind, Scope, TeacherKind, Update

@@ -4,12 +4,12 @@ import json
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from critics import Criticized, criticize
 from critics.finding import Finding

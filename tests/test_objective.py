@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from critics import Criticized, criticize
 from distill import head as heads
@@ -142,7 +143,9 @@ def test_what_is_rewarded_becomes_likelier_and_what_is_not_less(
     policy: LocalPolicy, criticized: list[Criticized]
 ) -> None:
     """Two rollouts a task, of which the first is said to be the better one."""
-    rewarded = [(replace(trajectory, reward=float(trajectory.id.endswith("/0"))), []) for trajectory, _ in criticized]
+    rewarded = [
+        (structs.replace(trajectory, reward=float(trajectory.id.endswith("/0"))), []) for trajectory, _ in criticized
+    ]
     update = Update(reward=1.0, anchor=0.0, epochs=2)
     student = Learner(deepcopy(policy.model), policy.writer, update)
     lessons = lessons_of(deepcopy(policy.model), policy, update, rewarded)
@@ -164,7 +167,7 @@ def test_what_is_rewarded_becomes_likelier_and_what_is_not_less(
 
 def test_equal_rewards_and_lone_rollouts_teach_nothing(policy: LocalPolicy, criticized: list[Criticized]) -> None:
     update = Update(reward=1.0)
-    alike = [(replace(trajectory, reward=1.0), []) for trajectory, _ in criticized]
+    alike = [(structs.replace(trajectory, reward=1.0), []) for trajectory, _ in criticized]
     alone = [(trajectory, []) for trajectory, _ in criticized if trajectory.id.endswith("/0")]
     for given in (alike, alone):
         assert lessons_of(deepcopy(policy.model), policy, update, given) == []
@@ -174,8 +177,10 @@ def test_a_rewarded_trajectory_that_can_not_be_learnt_is_dropped_and_counted(
     policy: LocalPolicy, criticized: list[Criticized]
 ) -> None:
     (one, _), (other, _) = criticized[:2]
-    broken = replace(one, turns=tuple(replace(turn, raw=f"{turn.raw}!") for turn in one.turns), reward=1.0, id="a")
-    pair = [(broken, []), (replace(other, task=one.task, reward=0.0, id="b"), [])]
+    broken = structs.replace(
+        one, turns=tuple(structs.replace(turn, raw=f"{turn.raw}!") for turn in one.turns), reward=1.0, id="a"
+    )
+    pair = [(broken, []), (structs.replace(other, task=one.task, reward=0.0, id="b"), [])]
     _, lessons, dropped = Learner(deepcopy(policy.model), policy.writer, Update(reward=1.0)).prepare(pair, Random(0))
     assert len(lessons) == 1
     assert dropped == {"reward: the token ids do not decode to the turn's text": 1}

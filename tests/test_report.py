@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from math import log
@@ -292,7 +291,7 @@ def test_errors_stay_swap_go_and_come() -> None:
 
         blank = Finding(code=ErrorCode.WRONG_TYPE, message_index=0, call_index=0, span=(0, 0), explanation="", hint="")
         found = [structs.replace(blank, code=ErrorCode(code), message_index=place) for place, code in enumerate(codes)]
-        return replace(part, messages=messages), [*found, *found[:1]]
+        return structs.replace(part, messages=messages), [*found, *found[:1]]
 
     before = [with_codes("wrong_type", "nonexistent_tool", "wrong_type"), with_codes()]
     after = [with_codes("missing_argument", "wrong_type"), with_codes("repeated_call")]

@@ -85,6 +85,8 @@ def parts_of(call: Mapping[str, Any]) -> tuple[str, str, str]:
     if type(function) is not dict and not isinstance(function, Mapping):
         raise ValueError(f"expected a tool call with a 'function' object, got {call!r}: use OpenAI's chat form")
     call_id, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
+    if type(call_id) is type(name) is type(arguments) is str:
+        return call_id, name, arguments
     return (
         call_id if type(call_id) is str else str(call_id or ""),
         name if type(name) is str else str(name or ""),

@@ -124,8 +124,11 @@ def _read(name: str, function: Mapping[str, Any]) -> Tool:
     if not isinstance(parameters, Mapping):
         raise ValueError(f"tool {name!r}: expected a JSON Schema as {key!r}, got {parameters!r:.80}")
     try:
-        compiled = _compiled(json.dumps(parameters, default=dict))
+        compiled = _compiled(_to_json(parameters))
     except RecursionError:  # it nests deeper than anybody could check
         compiled = _compiled("{}")
     description = str(function.get("description") or "")
     return Tool(name=name, description=description, parameters=compiled.parameters, compiled=compiled)
+
+
+_to_json = json.JSONEncoder(default=dict).encode

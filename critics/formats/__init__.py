@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
+
+from msgspec import Struct
 
 from critics.formats.anthropic_blocks import ANTHROPIC
 from critics.formats.bfcl_results import BFCL
@@ -32,7 +34,7 @@ FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, TAU, 
 STDIN = "-"
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True):
     """Where in which file something stands."""
 
     file: str

@@ -10,7 +10,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
+
+from msgspec import Struct
 
 from envs.archive import decoded
 
@@ -37,7 +39,7 @@ class Broken:
     cut_off: bool = False
 
 
-class Line(NamedTuple):
+class Line(Struct):
     """A line of JSONL, as it is written."""
 
     line: int

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from msgspec import structs
+
 from critics.finding import content_of
 from critics.judge.answer import place_of
 from critics.reading import Reading
@@ -272,7 +274,7 @@ def _forbidden(trajectory: Trajectory) -> Iterator[tuple[Trajectory, Planted]]:
     system = {**first, "content": f"{content_of(first)}\n{FORBIDDEN.format(tool=name)}"}
     messages = [system, *trajectory.messages[1:]]
     error = Planted(code=ErrorCode.POLICY_VIOLATION, message_index=index, call_index=number)
-    yield replace(trajectory, messages=messages), error
+    yield structs.replace(trajectory, messages=messages), error
 
 
 def _left_out(trajectory: Trajectory) -> Iterator[tuple[Trajectory, Planted]]:
@@ -289,7 +291,7 @@ def _left_out(trajectory: Trajectory) -> Iterator[tuple[Trajectory, Planted]]:
     if places:
         index, later = Random(f"planted/{trajectory.id}").choice(places)
         error = Planted(code=ErrorCode.MISSING_CALL, message_index=later - 2, call_index=0)
-        yield replace(trajectory, messages=[*messages[:index], *messages[index + 2 :]]), error
+        yield structs.replace(trajectory, messages=[*messages[:index], *messages[index + 2 :]]), error
 
 
 def _relied_on(messages: Sequence[Message], lookup: int, later: int) -> set[str]:

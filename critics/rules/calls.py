@@ -72,10 +72,11 @@ def malformed_call(reading: Reading) -> Iterator[Finding]:
     yield from _call_that_does_not_parse(reading)
     for index, said in reading.answers.items():
         text = reading.raws.get(index, said)
-        broken = [block for block in call_blocks(text) if not _is_call(text, *block)] if OPEN in text else ()
-        if broken:
-            explanation = "expected a JSON object with a name and arguments in the block"
-            yield reading.at_turn(index, ErrorCode.MALFORMED_CALL, explanation, broken[0])
+        if OPEN in text:
+            broken = next((block for block in call_blocks(text) if not _is_call(text, *block)), None)
+            if broken is not None:
+                explanation = "expected a JSON object with a name and arguments in the block"
+                yield reading.at_turn(index, ErrorCode.MALFORMED_CALL, explanation, broken)
 
 
 _call_that_does_not_parse = _invalid_call(ErrorCode.MALFORMED_CALL)

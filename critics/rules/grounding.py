@@ -22,9 +22,10 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        for place, value in _ids_of(attempt):
+        for place, value in _ids_of(attempt) if attempt.arguments else ():
             said = said or _Said(reading)
-            if not said.before(attempt, str(value)):
+            text = str(value)
+            if text not in said.plainly and not said.before(attempt.message_index, text):
                 path = path_of(place)
                 if not _is_default(reading, attempt, path, value):
                     expected = "a value that the request or a result says"
@@ -45,16 +46,12 @@ class _Said:
         self.upto = 0
         self.absent: dict[str, int] = {}  # by word: how many of the texts don't say it
 
-    def before(self, attempt: Attempt, value: str) -> bool:
-        """Whether all words of a value were said before the turn of a call."""
-        index = attempt.message_index
-        if value in self.plainly:
-            return True
-        messages = self.reading.trajectory.messages
-        for place in range(index - 1, -1, -1):  # it is often the last result that said it
-            content = messages[place].get("content")
-            text = content if type(content) is str else content_of(messages[place])
-            if value in text and _stands_in(text, value) and self._proves(messages[place]):
+    def before(self, index: int, value: str) -> bool:
+        """Whether all words of a value were said before the message of that index."""
+        for message in reversed(self.reading.trajectory.messages[:index]):  # it is often the last result that said it
+            content = message.get("content")
+            text = content if type(content) is str else content_of(message)
+            if value in text and _stands_in(text, value) and self._proves(message):
                 self.plainly.add(value)
                 return True
         self._listen(index)
@@ -121,10 +118,8 @@ _known: dict[str, Ids] = {}
 
 
 def _ids_of(attempt: Attempt) -> Ids:
-    """The ids among a call's arguments; none where these were not read."""
+    """The ids among a call's arguments."""
     text = attempt.text
-    if not attempt.arguments:
-        return ()
     found = _known.get(text)
     if found is None:
         found = _ids(attempt.arguments) if '_id"' in text or "\\u" in text else ()

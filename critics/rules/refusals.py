@@ -1,6 +1,7 @@
 """Rules about well-formed calls that the world refuses, and about calls made again."""
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 
 from critics.answers import Answer
 from critics.attempt import Attempt, asks_the_same, errors_in
@@ -42,11 +43,11 @@ def repeated_call(reading: Reading) -> Iterator[Finding]:
     if len({attempt.name for attempt in attempts}) == len(attempts):
         return
     latest: Attempt | None = None
-    users = reading.users
-    spoke = 0  # how many of the user's messages are behind us
+    users = chain(reading.users, repeat(len(reading.trajectory.messages)))
+    upcoming = next(users)
     for attempt in attempts:
-        while spoke < len(users) and users[spoke] < attempt.message_index:
-            spoke, latest = spoke + 1, None
+        while upcoming < attempt.message_index:
+            upcoming, latest = next(users), None
         if latest is not None and attempt.name == latest.name and asks_the_same(attempt, latest):
             explanation = f"{attempt.name} was called with these arguments in message {latest.message_index}"
             yield reading.at_call(attempt, ErrorCode.REPEATED_CALL, explanation)
@@ -60,8 +61,8 @@ def uncorrected_retry(reading: Reading) -> Iterator[Finding]:
     failed: list[Attempt] = []
     suspicious = {attempt.message_index for attempt in reading.suspects}
     for index, attempts in reading.calling.items():
-        for attempt in attempts:
-            if failed and any(asks_the_same(attempt, earlier) for earlier in failed):
+        for attempt in attempts if failed else ():
+            if any(asks_the_same(attempt, earlier) for earlier in failed):
                 explanation = f"{attempt.name or 'the call'} failed one turn before, and is made again as it was"
                 yield reading.at_call(attempt, ErrorCode.UNCORRECTED_RETRY, explanation)
         failed = [attempt for attempt in attempts if attempt.failed] if index in suspicious else []

@@ -1,6 +1,7 @@
 """The rules by their codes, and `criticize`, which runs them all."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from critics.finding import Finding
 from critics.reading import Reading, read
@@ -31,6 +32,7 @@ def rule(
         if code in RULES:
             raise ValueError(f"{code} has a rule already: change that one, or take it out of RULES first")
         RULES[code] = function
+        _asked.cache_clear()
         if of_suspects:
             _OF_SUSPECTS.add(code)
         if of_shown:
@@ -51,11 +53,18 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
     reading = read(trajectory)
     if trajectory.stop_reason == StopReason.INFRASTRUCTURE_FAULT:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
-    idle = _OF_SHOWN - reading.shown if reading.suspects else _OF_SHOWN | _OF_SUSPECTS
-    if not trajectory.env and trajectory.stop_reason == StopReason.ANSWERED:
-        idle |= _OF_ENDS
-    findings = [finding for code, find in RULES.items() if code not in idle for finding in find(reading)]
+    ends = bool(trajectory.env) or trajectory.stop_reason != StopReason.ANSWERED
+    asked = _asked(frozenset(reading.shown) if reading.suspects else None, ends)
+    findings = [finding for code in asked if code in RULES for finding in RULES[code](reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
+
+
+@lru_cache(maxsize=1024)
+def _asked(shown: frozenset[ErrorCode] | None, ends: bool) -> tuple[ErrorCode, ...]:
+    """The codes whose rules may find something where these codes are shown, None without any suspects; `ends` is
+    whether the trajectory says how it ended."""
+    idle = (_OF_SHOWN | _OF_SUSPECTS if shown is None else _OF_SHOWN - shown) | (set() if ends else _OF_ENDS)
+    return tuple(code for code in RULES if code not in idle)
 
 
 def _place(finding: Finding) -> tuple[int, int, int, int]:
