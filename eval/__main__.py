@@ -237,11 +237,12 @@ class Study:
     out: Path = Path("runs/study")
     """Folder of the study: a run folder for each arm and seed, and study.json."""
     preset: Literal["small", "full"] = "small"
-    """'small' is one seed of methods and controls; 'full' three, and variants of the default."""
+    """'small' is one seed of the main methods and controls, about an hour on two cores; 'full' is three of all arms,
+    with variants of the default, and takes nights."""
     setting: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this setting: 'easy', 'hard' or, in full, 'long'. May be given several times."""
+    """Only this setting: 'easy' or 'hard'. May be given several times."""
     arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this arm. May be given several times."""
+    """Only this arm, also one that the preset has not. May be given several times."""
     jobs: int = 2
     """How many arms go on side by side."""
     show: bool = False

@@ -152,7 +152,7 @@ def test_an_arm_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None
 
 
 def test_the_command_refuses_what_a_preset_has_not(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no 'targetted': did you mean 'targeted'"):
+    with pytest.raises(InputError, match=r"no 'targetted' in a study: did you mean 'targeted'"):
         main(["study", "--out", str(tmp_path), "--arm", "targetted"])
     with pytest.raises(InputError, match="has no finished arm"):
         main(["study", "--out", str(tmp_path), "--show"])
@@ -165,9 +165,12 @@ def test_means_over_seeds_have_the_interval_of_so_few() -> None:
     assert mean_of([0.25, 0.5, 0.75], float).said(".0%") == "50% ±62%"
 
 
-def test_only_some_of_a_preset() -> None:
-    small: Preset = PRESETS["small"].only(settings=["hard"], arms=["told"])
-    assert [str(place) for place in places(small, Path("out"))] == ["hard/told"]
+def test_only_some_of_a_preset_and_arms_beyond_it() -> None:
+    small = PRESETS["small"]
+    assert [str(place) for place in places(small.only(settings=["hard"], arms=["told"]), Path("out"))] == ["hard/told"]
+    assert "no-hint" not in [arm.name for arm in small.arms]
+    beyond: Preset = small.only(settings=["easy"], arms=["no-hint", "targeted"])
+    assert [str(place) for place in places(beyond, Path("out"))] == ["easy/targeted", "easy/no-hint"]
 
 
 def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_path: Path) -> None:

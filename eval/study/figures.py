@@ -8,24 +8,26 @@ evaluation the figures before and after. Left out: what they are shown as (`eval
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from critics.rates import Rate
 from envs import read_records
 from eval.folder import json_file
-from eval.study.plan import Place, Preset, places
+from eval.study.plan import EVERY, Place, Preset, places
 
 SCHEMA_VERSION = 1
 
 
 def read_study(out: Path, preset: Preset) -> dict[str, Any]:
-    """All finished seeds of a preset's arms. Raises InputError for a folder that holds something else."""
+    """All finished seeds, also of arms that are not the preset's. Raises InputError for a folder that holds something
+    else."""
     settings: dict[str, Any] = {
         setting.name: {"env": setting.env, "policy": setting.policy, "says": setting.says, "arms": {}}
         for setting in preset.settings
     }
-    for place in places(preset, out):
+    for place in places(replace(preset, arms=EVERY), out):
         seeds = [found for number in place.seeds if (found := _seed(place, number))]
         if not seeds:
             continue

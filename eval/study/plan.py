@@ -32,32 +32,39 @@ class Preset:
     settings: Sequence[Setting] = SETTINGS
 
     def only(self, *, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
-        """Some of it, by name; where none is named, all. Raises InputError for a name that it has not."""
+        """Some of its settings, by name, and the named arms, whether they are the preset's or not; where none is named,
+        all of it. Raises InputError for a name that there is not."""
         for asked, known in (
             (settings, [setting.name for setting in self.settings]),
-            (arms, [arm.name for arm in self.arms]),
+            (arms, [arm.name for arm in EVERY]),
         ):
             for name in asked:
                 if name not in known:
-                    raise InputError(f"the preset {self.name!r} has no {name!r}: {did_you_mean(name, known)}")
+                    raise InputError(f"there is no {name!r} in a study: {did_you_mean(name, known)}")
         return replace(
             self,
             settings=[setting for setting in self.settings if not settings or setting.name in settings],
-            arms=[arm for arm in self.arms if not arms or arm.name in arms],
+            arms=[arm for arm in EVERY if arm.name in arms] if arms else self.arms,
         )
 
+
+EVERY = (*METHODS, *CONTROLS, *VARIANTS, *LONG)
+"""All arms, in the order in which they are shown."""
+
+FULL_ONLY = {"targeted-grpo", "unlikelihood", "no-hint"}
+"""Methods and controls that would take the small study beyond its hour."""
 
 PRESETS = {
     "small": Preset(
         name="small",
-        arms=(*METHODS, *CONTROLS),
+        arms=[arm for arm in (*METHODS, *CONTROLS) if arm.name not in FULL_ONLY],
         seeds=1,
         rollouts=256,
         tuning_rollouts=96,
         tasks=64,
         held_out_tasks=32,
     ),
-    "full": Preset(name="full", arms=(*METHODS, *CONTROLS, *VARIANTS, *LONG), seeds=3, tune_all=True),
+    "full": Preset(name="full", arms=EVERY, seeds=3, tune_all=True),
 }
 
 

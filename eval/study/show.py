@@ -20,7 +20,7 @@ from tools.command import InputError
 def study(
     out: Path, preset: str, settings: Sequence[str], arms: Sequence[str], *, jobs: int, only_show: bool = False
 ) -> int:
-    """Gives the exit code: 1 where an arm failed. Raises InputError for names that the preset has not."""
+    """Gives the exit code: 1 where an arm failed. Raises InputError for names that there are not."""
     if jobs < 1:
         raise InputError(f"expected at least 1 job, came {jobs}")
     whole = PRESETS[preset]
