@@ -51,7 +51,7 @@ class Preset:
 EVERY = (*METHODS, *CONTROLS, *VARIANTS, *LONG)
 """All arms, in the order in which they are shown."""
 
-FULL_ONLY = {"targeted-grpo", "unlikelihood", "no-hint"}
+FULL_ONLY = {"targeted-grpo", "unlikelihood", "expert", "no-hint"}
 """Methods and controls that would take the small study beyond its hour."""
 
 PRESETS = {
