@@ -140,7 +140,7 @@ class LocalPolicy(TokenPolicy):
 
 def _drawn(rngs: Sequence[Random], logits_RV: torch.Tensor) -> tuple[list[int], list[float]]:
     """The same at temperature 1, in a third of the time: one softmax, in single precision, and only its sum in double.
-    It may differ in the last bits, as rows do anyway."""
+    It may differ in the last bits, as it does with who else is in the batch."""
     probs_RV = logits_RV.softmax(-1)
     cumulative_RV = probs_RV.cumsum(-1, dtype=torch.double)
     tokens_R1 = _at(cumulative_RV, _points(rngs, logits_RV.device) * cumulative_RV[:, -1:])

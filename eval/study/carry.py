@@ -127,10 +127,8 @@ def _run(trial: Trial) -> dict[str, Any]:
 
 def _start(trial: Trial) -> list[Path] | None:
     """What the start model did on the same tasks in a finished run of another arm, or at another learning rate."""
-    whose = (
-        (trial.folder.parents[2], "*/tuning/*") if trial.tuning else (trial.folder.parents[1], f"*/{trial.folder.name}")
-    )
-    for summary in sorted(whose[0].glob(f"{whose[1]}/summary.json")):
+    above, alike = (2, "*/tuning/*") if trial.tuning else (1, f"*/{trial.folder.name}")
+    for summary in sorted(trial.folder.parents[above].glob(f"{alike}/summary.json")):
         files = [summary.parent / "evaluation" / f"{name}.jsonl" for name in START]
         if all(file.is_file() for file in files):
             return files

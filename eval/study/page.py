@@ -1,8 +1,7 @@
 """A study as a page and as a picture: curves of invalid calls against rollouts, the arms' figures, and the goals.
 
 The page is one file without scripts or network; the picture is an SVG file of its own, for a README, as its tables are
-in Markdown. Left out: how the
-page looks (`eval/templates/`), and the charts (`eval.charts`).
+in Markdown. Left out: how the page looks (`eval/templates/`), and the charts (`eval.charts`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
