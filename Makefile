@@ -11,7 +11,7 @@ TRL_STAMP := .venv-trl/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo study pictures test slow test-vllm lint tiny bench-gpu bench-trl clean
+.PHONY: help install demo study pictures test slow test-vllm lint tiny larger wheels bench-gpu bench-trl clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,23 @@ lint: install ## ruff and mypy
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
 
+larger: ## train the same recipe's model of 40M parameters on a GPU, and study it: targeted, placebo, GRPO
+	$(PYTHON) -m distill.tiny train --size 40M --out runs/larger
+	$(PYTHON) -m eval study --policy runs/larger/shift_v1 --setting hard --arm targeted --arm placebo --arm grpo \
+		--jobs 3 --out runs/larger/study
+
+# What a GPU box with torch and transformers alone lacks, for Python 3.12. There:
+#   pip install --no-index --no-deps --target site .whl/*.whl; PYTHONPATH=site make larger PYTHON=python3
+WHEELS := annotated-doc annotated-types docstring-parser farama-notifications gymnasium httpcore2 httpx2 jiter jsonschema \
+	jsonschema-rs jsonschema-specifications msgspec openai openai-harmony prime-pydantic-config pydantic pydantic-core \
+	referencing renderers rpds-py sniffio truststore typeguard typing-extensions typing-inspection tyro
+LINUX := $(foreach made,2_28 2_27 2_17,--platform manylinux_$(made)_x86_64) --platform manylinux2014_x86_64
+
+wheels: ## collect in .whl what hintsight needs on a machine that has torch and transformers, and no network
+	rm -rf .whl
+	$(BOOTSTRAP) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(LINUX) \
+		--dest .whl $(foreach name,$(WHEELS),$(shell grep '^$(name)==' constraints.txt))
+
 # Needs torch and transformers only: `make bench-gpu PYTHON=python ARGS="--attention flash_attention_2"` on any GPU box.
 bench-gpu: ## what corrections cost beside a plain update, on one GPU of 80 GiB or more
 	$(PYTHON) -m distill.bench --model random:600M --tokens 20480 --errors 8 $(ARGS)
@@ -86,5 +103,5 @@ $(TRL_STAMP): constraints.txt
 	touch $@
 
 clean: ## remove .venv, .venv-trl, .venv-vllm and caches; runs/ stays
-	rm -rf .venv .venv-trl .venv-vllm build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-trl .venv-vllm .whl build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -111,8 +111,8 @@ class Scale:
     """Under torchrun, 'ddp' keeps the whole model on each device; 'fsdp2' cuts weights, gradients and the optimizer
     over all."""
     precision: Precision = "as-loaded"
-    """'bf16' computes in bf16, and keeps the trained weights and the optimizer in fp32; 'as-loaded' is the model's own
-    precision: fp32 on a CPU."""
+    """'bf16' computes in bf16; 'as-loaded' in the model's own precision: fp32 on a CPU, bf16 on a GPU. The trained
+    weights and the optimizer are kept in fp32."""
     micro_batch: int = 0
     """Trajectories of a step that a device works on at once; the step's gradients are accumulated. 0 is all."""
     lora: int = 0

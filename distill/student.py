@@ -45,7 +45,7 @@ class Student:
     def __init__(self, model: Any, scale: Scale, ranks: Ranks) -> None:
         self.model, self.ranks = model, ranks
         self.sharded = scale.spread == "fsdp2"
-        self.bf16 = scale.precision == "bf16"
+        self.bf16 = scale.precision == "bf16" or model.dtype == torch.bfloat16
         if self.sharded and ranks.world == 1:
             raise InputError("fsdp2 spreads a model over processes, and there is one: use torchrun --nproc-per-node N")
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -58,7 +58,8 @@ class Student:
             self.passes = nn.parallel.DistributedDataParallel(self.passes)
 
     def computing(self) -> AbstractContextManager[Any]:
-        """Passes in bf16 where that was asked for. FSDP2 gathers its weights in bf16, and needs nothing else."""
+        """Passes in bf16 where that was asked for, or the model came in it. FSDP2 gathers its weights in bf16, and
+        needs nothing else."""
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.model.device.type, torch.bfloat16)

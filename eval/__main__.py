@@ -243,6 +243,8 @@ class Study:
     """Only this setting: 'easy' or 'hard'. May be given several times."""
     arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this arm, also one that the preset has not. May be given several times."""
+    policy: str = ""
+    """Another start model, a folder or a hub name, in place of the setting's own; then give one --setting."""
     jobs: int = 2
     """How many arms go on side by side."""
     show: bool = False
@@ -251,7 +253,9 @@ class Study:
     def __call__(self) -> int:
         from eval.study.show import study
 
-        return study(self.out, self.preset, self.setting, self.arm, jobs=self.jobs, only_show=self.show)
+        return study(
+            self.out, self.preset, self.setting, self.arm, policy=self.policy, jobs=self.jobs, only_show=self.show
+        )
 
 
 Command = TypeVar("Command", bound=Callable[[], int | None])

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
@@ -16,21 +17,28 @@ from tools.command import InputError, run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """Train the tiny model from scratch (half an hour or more on two cores); goes on where an earlier call stopped."""
+    """Train the tiny model from scratch (half an hour or more on two cores), or a larger one on a GPU by the same
+    recipe; goes on where an earlier call stopped."""
 
     out: Path = Path("runs/tiny")
     """Folder for what is in the making."""
     seed: int = 0
     """Seed of weights and data."""
+    size: Literal["1M", "40M"] = "1M"
+    """Parameters. A larger model isn't shipped; it learns whole shifts too, as the last stage."""
     install: bool = False
     """Put the result in place of the embedded model."""
     shift: bool = False
     """Go on from the embedded model to one that works whole shifts (half an hour or more); then give another --out."""
 
     def __call__(self) -> None:
-        from distill.tiny.training import SHIFT_STAGE, Training
+        from distill.tiny.training import SHIFT_STAGE, SIZES, STAGES, Training
 
-        if self.shift:
+        if self.size != "1M":
+            if self.shift or self.install:
+                raise InputError(f"--size {self.size} goes with neither --shift, which it has, nor --install")
+            Training(self.out, self.seed, size=SIZES[self.size]).run([*STAGES, SHIFT_STAGE])
+        elif self.shift:
             Training(self.out, self.seed, start=TINY).run([SHIFT_STAGE])
         else:
             Training(self.out, self.seed).run()

@@ -1,6 +1,7 @@
 """The recipe of the tiny model: tokenizer, model, and five stages of training.
 
-    python -m distill.tiny train          # half an hour or more on two cores; goes on where it stopped
+    python -m distill.tiny train               # half an hour or more on two cores; goes on where it stopped
+    python -m distill.tiny train --size 40M    # the same recipe for a larger one, in minutes on a GPU
 
 A stock Qwen3 of 0.96M parameters learns the store desk from scratch: to copy, to look things up, whole trajectories,
 habits that a hint of their kind switches off, and to obey a hint for no more than it says. Left out against a real
@@ -10,15 +11,16 @@ instruct model: everything that isn't the store desk. What it can do then is `di
 import math
 import re
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from distill.tiny.curriculum import KINDS, Mix, Writer
@@ -36,6 +38,30 @@ CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encodi
 
 CONTEXT = 2_048
 """Tokens of a model's longest context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a model is, and what its training has more of: times the tokens, in steps of times as many."""
+
+    width: int
+    layers: int
+    heads: int
+    head_dim: int
+    tokens: float = 1.0
+    step_tokens: int = 1
+    writers: int = 0
+    """Processes that write what it learns from; with 0 the training writes it itself."""
+
+    def scaled(self, stage: "Stage") -> "Stage":
+        tokens, step_tokens = int(self.tokens * stage.tokens), self.step_tokens * stage.step_tokens
+        return replace(stage, tokens=tokens, step_tokens=step_tokens)
+
+
+SIZES = {
+    "1M": Size(width=128, layers=4, heads=4, head_dim=32),
+    "40M": Size(width=640, layers=8, heads=10, head_dim=64, tokens=2.5, step_tokens=4, writers=5),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +156,15 @@ def build_tokenizer(texts: Iterator[str], vocab_size: int = 1_536) -> PreTrained
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def build_model(tokenizer: PreTrainedTokenizerFast, size: Size) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
+        hidden_size=size.width,
+        intermediate_size=3 * size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads // 2,
+        head_dim=size.head_dim,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
@@ -164,38 +190,58 @@ def build_optimizers(model: Qwen3ForCausalLM) -> tuple[torch.optim.Optimizer, to
     return muon, torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
 
 
-def batches(stage: Stage, writer: Writer, seed: int) -> Iterator[list[Tokens]]:
-    """Batches of about a step's tokens, each of sequences of like length, in random order."""
-    rng = Random(f"tiny/{stage.name}/{seed}")
-    while True:
-        pool: list[Tokens] = []
-        while sum(map(len, pool)) < POOL_STEPS * stage.step_tokens:
-            pool += [stage.mix.draw(rng, writer) for _ in range(64)]
-        pool.sort(key=len)
-        pending: list[list[Tokens]] = [[]]
-        for tokens in pool:
-            if len(tokens) * (len(pending[-1]) + 1) > stage.step_tokens and pending[-1]:
-                pending.append([])
-            pending[-1].append(tokens)
-        rng.shuffle(pending)
-        yield from pending
+Batch = tuple[torch.Tensor, torch.Tensor, int]
+"""Token ids and kinds, both [B, T], the kinds -1 where there is no loss; and how many of the tokens are no padding."""
 
 
-def loss_of(model: Qwen3ForCausalLM, batch: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Weighted mean cross-entropy of a batch, and the loss (nats) and kind of each of its N assistant tokens."""
+class Batches(IterableDataset[Batch]):
+    """Batches of about a step's tokens, each of sequences of like length, in random order, without an end. Of several
+    processes each draws others."""
+
+    def __init__(self, stage: Stage, tokenizer: PreTrainedTokenizerFast, seed: int, pool_steps: int) -> None:
+        self.stage, self.tokenizer, self.seed = stage, tokenizer, seed
+        self.pool_tokens = pool_steps * stage.step_tokens
+
+    def __iter__(self) -> Iterator[Batch]:
+        stage, worker = self.stage, get_worker_info()
+        rng = Random(f"tiny/{stage.name}/{self.seed}" + (f"/{worker.id}" if worker else ""))
+        writer = Writer(ContextWriter(self.tokenizer, model_type="qwen3"))
+        while True:
+            pool: list[Tokens] = []
+            while sum(map(len, pool)) < self.pool_tokens:
+                pool += [stage.mix.draw(rng, writer) for _ in range(64)]
+            pool.sort(key=len)
+            pending: list[list[Tokens]] = [[]]
+            for tokens in pool:
+                if len(tokens) * (len(pending[-1]) + 1) > stage.step_tokens and pending[-1]:
+                    pending.append([])
+                pending[-1].append(tokens)
+            rng.shuffle(pending)
+            yield from map(padded, pending)
+
+
+def padded(batch: Sequence[Tokens]) -> Batch:
+    """Right padding lies after all that counts, so causal attention needs no mask."""
     length = max(map(len, batch))
     ids_BT = torch.zeros(len(batch), length, dtype=torch.long)
     kinds_BT = torch.full((len(batch), length), -1)
     for row, tokens in enumerate(batch):
         ids_BT[row, : len(tokens)] = torch.tensor(tokens.ids)
         kinds_BT[row, : len(tokens)] = torch.tensor(tokens.kinds)
-    # Right padding lies after all that counts, so causal attention needs no mask.
+    return ids_BT, kinds_BT, sum(map(len, batch))
+
+
+def loss_of(
+    model: Qwen3ForCausalLM, ids_BT: torch.Tensor, kinds_BT: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weighted mean cross-entropy of a batch, and the loss (nats) and kind of each of its N assistant tokens."""
+    said_N = (kinds_BT[:, 1:] >= 0).flatten().nonzero()[:, 0].to(model.device)
+    ids_BT, kinds_BT = ids_BT.to(model.device), kinds_BT.to(model.device)
     hidden_BTD = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
-    said_BT = kinds_BT[:, 1:] >= 0
-    logits_NV = model.lm_head(hidden_BTD[:, :-1][said_BT])
-    losses_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][said_BT], reduction="none")
-    kinds_N = kinds_BT[:, 1:][said_BT]
-    weights_N = KIND_WEIGHTS[kinds_N]
+    logits_NV = model.lm_head(hidden_BTD[:, :-1].flatten(0, 1)[said_N])
+    losses_N = F.cross_entropy(logits_NV, ids_BT[:, 1:].flatten()[said_N], reduction="none")
+    kinds_N = kinds_BT[:, 1:].flatten()[said_N]
+    weights_N = KIND_WEIGHTS.to(model.device)[kinds_N]
     return (losses_N * weights_N).sum() / weights_N.sum(), losses_N.detach(), kinds_N
 
 
@@ -208,11 +254,12 @@ def rate_at(stage: Stage, share: float) -> float:
 
 
 class Training:
-    """The training of one model, from scratch or from the one in the folder `start`; saved every few minutes; `run`
-    goes on from what is saved."""
+    """The training of one model, from scratch or from the one in the folder `start`; on a GPU where there is one. It is
+    saved every few minutes; `run` goes on from what is saved."""
 
-    def __init__(self, folder: Path, seed: int, *, start: Path | None = None) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, *, size: Size = SIZES["1M"], start: Path | None = None) -> None:
+        self.folder, self.seed, self.size = folder, seed, size
+        torch.set_float32_matmul_precision("high")  # says nothing to a CPU
         torch.manual_seed(seed)
         folder.mkdir(parents=True, exist_ok=True)
         if start:
@@ -222,18 +269,18 @@ class Training:
         else:
             self.tokenizer = build_tokenizer(corpus(seed))
             self.tokenizer.save_pretrained(folder)
-        self.model = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer)
+        self.model: Any = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer, size)
+        torch.nn.Module.to(self.model, "cuda" if torch.cuda.is_available() else "cpu")
         self.optimizers = build_optimizers(self.model)
         self.stage = self.time = self.step = self.tokens = 0
         self.losses: Mapping[str, float] = {}
         self.path = folder / "training.pt"
         if self.path.exists():
-            state = torch.load(self.path)
+            state = torch.load(self.path, map_location=self.model.device)
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.stage, self.time, self.step, self.tokens = state["place"]
-        self.writer = Writer(ContextWriter(self.tokenizer, model_type="qwen3"))
 
     def save(self) -> None:
         state = {
@@ -246,7 +293,7 @@ class Training:
 
     def run(self, stages: Sequence[Stage] = STAGES) -> None:
         while self.stage < len(stages):
-            stage = stages[self.stage]
+            stage = self.size.scaled(stages[self.stage])
             self._run_stage(stage)
             self.model.config.max_position_embeddings = self.tokenizer.model_max_length = stage.context
             self.model.save_pretrained(self.folder / stage.name)
@@ -258,13 +305,14 @@ class Training:
 
     def _run_stage(self, stage: Stage) -> None:
         # Sequences are drawn anew from the step that was saved, so a resumed stage never sees the same ones again.
-        stream = batches(stage, self.writer, self.seed + self.step)
+        drawn = Batches(stage, self.tokenizer, self.seed + self.step, POOL_STEPS // self.size.step_tokens)
+        stream = iter(DataLoader(drawn, batch_size=None, num_workers=self.size.writers))
         watched = Watched()
         saved = time.monotonic()
         while self.tokens < stage.tokens:
-            batch = next(stream)
+            ids_BT, kinds_BT, tokens = next(stream)
             rate = rate_at(stage, self.tokens / stage.tokens)
-            loss, losses_N, kinds_N = loss_of(self.model, batch)
+            loss, losses_N, kinds_N = loss_of(self.model, ids_BT, kinds_BT)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for optimizer in self.optimizers:
@@ -272,7 +320,7 @@ class Training:
                     group["lr"] = group["peak"] * rate
                 optimizer.step()
                 optimizer.zero_grad()
-            self.tokens += sum(map(len, batch))
+            self.tokens += tokens
             self.step += 1
             watched.add(losses_N, kinds_N)
             if self.step % 100 == 0:
@@ -288,18 +336,17 @@ class Watched:
     """The mean loss of each kind of token over some steps, and how long they took."""
 
     def __init__(self) -> None:
-        self.sums: defaultdict[str, float] = defaultdict(float)
-        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.sums = self.counts = torch.zeros(len(KINDS))
         self.began = time.monotonic()
 
     def add(self, losses_N: torch.Tensor, kinds_N: torch.Tensor) -> None:
-        for place, kind in enumerate(KINDS):
-            of_kind = kinds_N == place
-            self.sums[kind] += float(losses_N[of_kind].sum())
-            self.counts[kind] += int(of_kind.sum())
+        """Where the losses are, since to ask a GPU for a number means to wait for it."""
+        zeros = torch.zeros(len(KINDS), device=losses_N.device)
+        self.sums = self.sums.to(zeros) + zeros.index_add(0, kinds_N, losses_N)
+        self.counts = self.counts.to(zeros) + zeros.index_add(0, kinds_N, torch.ones_like(losses_N))
 
     def means(self) -> dict[str, float]:
-        return {kind: self.sums[kind] / max(1, self.counts[kind]) for kind in KINDS}
+        return dict(zip(KINDS, (self.sums / self.counts.clamp(min=1)).tolist(), strict=True))
 
     def line(self) -> str:
         means = " ".join(f"{kind} {mean:.3f}" for kind, mean in self.means().items())

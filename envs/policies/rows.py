@@ -167,6 +167,7 @@ class _PlacedLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        key_states = key_states.to(value_states.dtype)  # under autocast, rotated ones come in fp32
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys_room, self.values_room = key_states[:0, :, :0], value_states[:0, :, :0]

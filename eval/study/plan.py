@@ -31,6 +31,13 @@ class Preset:
     guard_tasks: int = 16
     settings: Sequence[Setting] = SETTINGS
 
+    def started_by(self, policy: str, *, settings: Sequence[str]) -> "Preset":
+        """The same for another start model, in one setting. Raises InputError where none or several are named."""
+        if len(settings) != 1:
+            raise InputError(f"a start model is for one setting: expected --setting once, came {len(settings)}")
+        (setting,) = self.only(settings=settings, arms=()).settings
+        return replace(self, settings=[replace(setting, policy=policy)])
+
     def only(self, *, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
         """Some of its settings, by name, and the named arms, whether they are the preset's or not; where none is named,
         all of it. Raises InputError for a name that there is not."""

@@ -18,12 +18,21 @@ from tools.command import InputError
 
 
 def study(
-    out: Path, preset: str, settings: Sequence[str], arms: Sequence[str], *, jobs: int, only_show: bool = False
+    out: Path,
+    preset: str,
+    settings: Sequence[str],
+    arms: Sequence[str],
+    *,
+    policy: str = "",
+    jobs: int,
+    only_show: bool = False,
 ) -> int:
     """Gives the exit code: 1 where an arm failed. Raises InputError for names that there are not."""
     if jobs < 1:
         raise InputError(f"expected at least 1 job, came {jobs}")
     whole = PRESETS[preset]
+    if policy:
+        whole = whole.started_by(policy, settings=settings)
     console, stage = Console(highlight=False, emoji=False), Console(stderr=True, highlight=False, emoji=False)
     failed: dict[str, str] = {}
 
