@@ -60,7 +60,7 @@ class Size:
 
 SIZES = {
     "1M": Size(width=128, layers=4, heads=4, head_dim=32),
-    "40M": Size(width=640, layers=8, heads=10, head_dim=64, tokens=2.5, step_tokens=4, writers=5),
+    "40M": Size(width=640, layers=8, heads=10, head_dim=64, tokens=2.0, step_tokens=4, writers=6),
 }
 
 
