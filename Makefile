@@ -70,10 +70,9 @@ lint: install ## ruff and mypy
 tiny: install ## train the tiny model that is shipped; half an hour or more on two cores
 	$(PYTHON) -m distill.tiny train
 
-larger: ## train the same recipe's model of 40M parameters on a GPU, and study it: targeted, placebo, GRPO
-	$(PYTHON) -m distill.tiny train --size 40M --out runs/larger
-	$(PYTHON) -m eval study --policy runs/larger/shift_v1 --setting hard --arm targeted --arm placebo --arm grpo \
-		--jobs 3 --out runs/larger/study
+larger: ## train the same recipe's model of 30M parameters on a GPU, and study it: targeted, placebo, GRPO
+	$(PYTHON) -m distill.tiny train --size 30M --out runs/larger
+	$(PYTHON) -m eval study --preset larger --policy runs/larger/shift_v1 --jobs 3 --out runs/larger/study
 
 # What a GPU box with torch and transformers alone lacks, for Python 3.12. There:
 #   pip install --no-index --no-deps --target site .whl/*.whl; PYTHONPATH=site make larger PYTHON=python3

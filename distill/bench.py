@@ -46,8 +46,8 @@ Row = Mapping[str, Any]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def bench(options: argparse.Namespace) -> Iterator[Row]:
-    """A row for each way, number of tokens and number of errors."""
+def bench(options: argparse.Namespace) -> Iterator[list[Row]]:
+    """A row for each way, number of tokens and number of errors: those of the same numbers together, as they come."""
     model = load(options)
     if reason := why_not_shared(model):
         print(f"every hinted context is read whole, since {reason}", file=sys.stderr)
@@ -57,6 +57,7 @@ def bench(options: argparse.Namespace) -> Iterator[Row]:
         chosen = {name: every[name] for name in every if any(part in name for part in options.only.split(","))}
         found = measured(chosen, options.repeats)
         plain = median(found[PLAIN].seconds) if PLAIN in found else None
+        rows: list[Row] = []
         for method, one in found.items():
             row = {
                 "method": method,
@@ -67,7 +68,8 @@ def bench(options: argparse.Namespace) -> Iterator[Row]:
                 "peak_bytes": one.peak,
                 "max_abs_diff": one.said.apart(found[NAIVE].said) if NAIVE in found else None,
             }
-            yield {**row, "gradient_cosine": gradient_cosine(model, trunk)} if method == DETACHED else row
+            rows.append({**row, "gradient_cosine": gradient_cosine(model, trunk)} if method == DETACHED else row)
+        yield rows
 
 
 class Timed(NamedTuple):
@@ -93,6 +95,7 @@ def measured(named: Mapping[str, Way], repeats: int) -> dict[str, Timed]:
             continue
         _wait()
         found[name] = Timed(said, room.peak(), [] if repeats else [_now() - began])
+        print(f"{_now() - began:.1f} s for the first time: {name}", file=sys.stderr)
     for _ in range(repeats):
         for name, timed in found.items():
             _wait()
@@ -157,7 +160,8 @@ def load(options: argparse.Namespace) -> Any:
         longest = 2 * max(options.tokens)
         shape = sizes(parameters(options.model), options.vocabulary)
         config = transformers.Qwen3Config(**shape, max_position_embeddings=longest)
-        model = transformers.AutoModelForCausalLM.from_config(config, **settings)
+        with torch.device(options.device):  # where random numbers come fast
+            model = transformers.AutoModelForCausalLM.from_config(config, **settings)
     else:
         model = transformers.AutoModelForCausalLM.from_pretrained(options.model, **settings)
     model = model.to(options.device).eval()
@@ -287,8 +291,13 @@ def asked(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> arg
 def main(arguments: Sequence[str] | None = None) -> None:
     options = asked(parser(), arguments)
     print(about(options.model, options), file=sys.stderr)
-    rows = list(bench(options))
-    print(json.dumps(rows, indent=2) if options.json else table(rows))
+    rows: list[Row] = []
+    for some in bench(options):
+        rows += some
+        if not options.json:
+            print(table(some), flush=True)
+    if options.json:
+        print(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Train:
     """Folder for what is in the making."""
     seed: int = 0
     """Seed of weights and data."""
-    size: Literal["1M", "40M"] = "1M"
+    size: Literal["1M", "30M"] = "1M"
     """Parameters. A larger model isn't shipped; it learns whole shifts too, as the last stage."""
     install: bool = False
     """Put the result in place of the embedded model."""

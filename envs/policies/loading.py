@@ -80,6 +80,8 @@ def is_adapter(folder: Path) -> bool:
 def _base(path: Path, tokenizer_path: Path) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    # cuDNN's attention is planned anew for every length, which takes a tenth of a second; here lengths hardly repeat.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         from_pretrained: Any = AutoModelForCausalLM.from_pretrained

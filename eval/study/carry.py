@@ -89,9 +89,9 @@ def tuned_rate(place: Place) -> float:
     path = place.folder / "tuning.json"
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["rate"])
-    found = {trial.rate: _score(trial) for trial in place.tuning()}
+    found = {trial.rate: _score(trial) for trial in place.tuning()} if len(place.preset.rates) > 1 else {}
     acting = {rate: score["invalid_per_100"] for rate, score in found.items() if score["acts"]}
-    rate = min(acting, key=lambda rate: acting[rate]) if acting else min(found)
+    rate = min(acting, key=lambda rate: acting[rate]) if acting else min(place.preset.rates)
     record = {"rate": rate, "tried": {f"{rate:g}": score for rate, score in found.items()}}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return rate

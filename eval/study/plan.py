@@ -15,8 +15,8 @@ TUNING_SEED = 900
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """How much is done. An arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts: with fewer than it
-    is measured on, what breaks later may win. Controls and variants learn at the default's rate, unless all are tuned
-    (`tune_all`)."""
+    is measured on, what breaks later may win; the only one needs no trial. Controls and variants learn at the default's
+    rate, unless all are tuned (`tune_all`)."""
 
     name: str
     arms: Sequence[Arm]
@@ -32,11 +32,11 @@ class Preset:
     settings: Sequence[Setting] = SETTINGS
 
     def started_by(self, policy: str, *, settings: Sequence[str]) -> "Preset":
-        """The same for another start model, in one setting. Raises InputError where none or several are named."""
-        if len(settings) != 1:
-            raise InputError(f"a start model is for one setting: expected --setting once, came {len(settings)}")
-        (setting,) = self.only(settings=settings, arms=()).settings
-        return replace(self, settings=[replace(setting, policy=policy)])
+        """The same for another start model, in one setting. Raises InputError where several are left."""
+        left = self.only(settings=settings, arms=()).settings
+        if len(left) != 1:
+            raise InputError(f"a start model is for one setting: name one with --setting, of {len(left)} that are left")
+        return replace(self, settings=[replace(setting, policy=policy) for setting in left])
 
     def only(self, *, settings: Sequence[str], arms: Sequence[str]) -> "Preset":
         """Some of its settings, by name, and the named arms, whether they are the preset's or not; where none is named,
@@ -72,6 +72,17 @@ PRESETS = {
         held_out_tasks=32,
     ),
     "full": Preset(name="full", arms=EVERY, seeds=3, tune_all=True),
+    "larger": Preset(
+        name="larger",
+        settings=[setting for setting in SETTINGS if setting.name == "hard"],
+        arms=[arm for arm in EVERY if arm.name in ("targeted", "grpo", "placebo")],
+        seeds=1,
+        rollouts=256,
+        rates=(1e-4,),
+        tasks=64,
+        held_out_tasks=32,
+        guard_tasks=0,
+    ),
 }
 
 
