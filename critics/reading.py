@@ -19,7 +19,7 @@ from critics.wording import wording_of
 from envs import Trajectory
 from tools import ErrorCode, Tool, Violation
 from tools.call import parts_of
-from tools.check import check_logged
+from tools.check import check_logged, check_text
 from tools.logged import LoggedTools, logged_tools, remembered_tools
 
 
@@ -133,15 +133,14 @@ def _suspects(trajectory: Trajectory, offered: LoggedTools, attempts: Iterable[A
     """Check all calls and judge their answers; the calls that something is wrong with."""
     suspects: list[Attempt] = []
     check = _Check(trajectory, offered)
-    plainly, catalogue = check.plainly, check.catalogue
+    known = offered.tools if check.plainly else {}  # asked here, since almost every call is of one of them
     checked = _is_of_our_worlds(trajectory)
     judge = flagged_answer if checked else answer_of
     for attempt in attempts:
         answer = attempt.answer = judge(attempt.result)
         text = attempt.text
-        attempt.arguments, violations = (
-            check_logged(attempt.name, text, offered, catalogue) if plainly else check(attempt)
-        )
+        tool = known.get(attempt.name)
+        attempt.arguments, violations = check(attempt) if tool is None else check_text(text, tool)
         if not text and not violations and _could_not_parse(attempt):
             expected = "arguments in JSON, as this environment reads no text at all"
             violations = [Violation(code=ErrorCode.MALFORMED_CALL, path="$", expected=expected, came="")]
@@ -174,8 +173,8 @@ def _is_of_our_worlds(trajectory: Trajectory) -> bool:
 
 
 class _Check:
-    """Checks calls against the tools that a trajectory has offered so far. Where these are always the
-    same, `check_logged` does so `plainly`."""
+    """Checks calls against the tools that a trajectory has offered so far. Where these are always the same, it does so
+    `plainly`."""
 
     def __init__(self, trajectory: Trajectory, offered: LoggedTools) -> None:
         self.offered = offered
@@ -189,6 +188,8 @@ class _Check:
         name, text, index = attempt.name, attempt.text, attempt.message_index
         if not self.known:  # of such a call only the form can be checked
             return check_logged(name, text, {name: ANYTHING} if name else {})
+        if self.plainly:
+            return check_logged(name, text, self.offered, self.catalogue)
         if name in self.offered and self.tools_from.get(name, index) <= index:
             return check_logged(name, text, self.offered)
         later = frozenset(name for name, first in self.tools_from.items() if first > index)

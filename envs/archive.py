@@ -93,7 +93,7 @@ class _SharedTools:
             if line.startswith(text, start):
                 if place:
                     alike.insert(0, alike.pop(place))  # it will come again soon
-                return b"".join((line[:start], b"0", line[start + len(text) :])), tools
+                return b"".join((line[:start], b"0", memoryview(line)[start + len(text) :])), tools
         return line, None
 
     def decoded(self, text: bytes) -> Any:

@@ -47,13 +47,18 @@ def check_call(
 def check_logged(
     name: str, text: str, offered: Mapping[str, Tool], catalogue: Collection[str] = ()
 ) -> tuple[Mapping[str, Any], Sequence[Violation]]:
-    """The same of a name and the text of arguments, without suggestions, for calls that nobody carries out.
-
-    Logs have the same calls over and over, so what was found is remembered, and must not be changed.
-    """
+    """The same of a name and the text of arguments, without suggestions, for calls that nobody carries out."""
     tool = offered.get(name)
     if tool is None:
         return {}, [_unknown(name, text, offered, catalogue, False)]
+    return check_text(text, tool)
+
+
+def check_text(text: str, tool: Tool) -> tuple[Mapping[str, Any], Sequence[Violation]]:
+    """The same of the text of arguments for a tool.
+
+    Logs have the same calls over and over, so what was found is remembered, and must not be changed.
+    """
     return (_remembered if len(text) <= SHORT else _checked)(text, tool.compiled, tool.name, False)
 
 
