@@ -70,7 +70,7 @@ class Attempt(Struct, eq=False):
     @property
     def key(self) -> tuple[str, str]:
         if self._key is None:
-            self._key = self.name, _canonical(self.text)
+            self._key = self.name, canonical(self.text)
         return self._key
 
     @property
@@ -133,7 +133,8 @@ def asks_the_same(one: Attempt, other: Attempt) -> bool:
     return one.arguments == other.arguments and one.key == other.key
 
 
-def _canonical(arguments: str) -> str:
+def canonical(arguments: str) -> str:
+    """Arguments as they are the same for calls that ask for the same; what is no JSON, as it is."""
     try:
         return json.dumps(json.loads(arguments or "{}"), sort_keys=True)
     except (ValueError, RecursionError):

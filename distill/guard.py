@@ -5,12 +5,13 @@ by a look at success, valid calls per task and malformed calls on a few training
 start model on turns that were right. Held-out tasks are never looked at here: they would choose the model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from critics.attempt import canonical
 from critics.finding import Criticized, Finding
 from critics.rates import Part, by_task, difference, measure
 from distill.config import Band
@@ -18,7 +19,7 @@ from distill.divergence import forward_kl
 from distill.head import Head, divergences
 from distill.prefill import Trunk, plain_hidden
 from envs import ToolEnv, Trajectory, calls_of, make
-from tools import ErrorCode
+from tools import ErrorCode, ToolCall
 
 PROBE_TOKENS = 8_192
 """The most tokens of a probe: every round they are gone through once."""
@@ -35,8 +36,8 @@ class Divergences:
 class Probe:
     """The turns on which a model should stay as it is, with the start model's hidden states there, and its head.
 
-    They are its own, from tasks that it solved: final answers, and right calls where none of the world's habits would
-    be a mistake. (Where one would be, an untrained error's share of the distribution is meant to go.)
+    They are its own: final answers of tasks that it solved, and right calls where none of the world's habits would be a
+    mistake. (Where one would be, an untrained error's share of the distribution is meant to go.)
     """
 
     def __init__(self, model: Any, criticized: Sequence[Criticized]) -> None:
@@ -71,25 +72,32 @@ class Probe:
 
 
 def right_turns(trajectory: Trajectory, findings: Sequence[Finding]) -> tuple[list[int], list[int]]:
-    """The token positions of a solved trajectory's right calls where no habit applies, and of its final answer.
+    """The token positions of a trajectory's right calls where no habit applies, and of a solved one's final answer.
 
-    The world is played again to know where habits apply. Both are empty for an unsolved one.
+    A call is right that nothing was found against, in an unsolved trajectory one that the world's expert would make.
+    The world is played again to know.
     """
-    if not (trajectory.success and trajectory.turns):
-        return [], []
     wrong = {finding.message_index for finding in findings}
     calls: list[int] = []
     answer: list[int] = []
-    habits = [bool(env.applicable_habits) for _, env in played_again(trajectory)]
     position = 0
-    for turn, applicable in zip(trajectory.turns, habits, strict=True):
+    played = played_again(trajectory) if trajectory.turns else ()
+    for turn, (index, env) in zip(trajectory.turns, played, strict=True):
         start = position + len(turn.prompt_ids)
         position = start + len(turn.token_ids)
-        if not calls_of(trajectory.messages[turn.message_index]):
-            answer = list(range(start, position))
-        elif not applicable and turn.message_index not in wrong:
+        message = trajectory.messages[index]
+        if not calls_of(message):
+            answer = list(range(start, position)) if trajectory.success else []
+        elif index in wrong or env.applicable_habits:
+            continue
+        elif trajectory.success or _asked(message) == _asked(env.expert_action()):
             calls += range(start, position)
     return calls, answer
+
+
+def _asked(message: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a message's calls ask for, however their JSON is written."""
+    return [(call.name, canonical(call.arguments)) for call in map(ToolCall.from_openai, calls_of(message))]
 
 
 def played_again(trajectory: Trajectory) -> Iterator[tuple[int, ToolEnv]]:

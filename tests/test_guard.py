@@ -94,9 +94,33 @@ def test_a_probe_keeps_no_distributions_and_says_what_they_would_of_a_model_that
         assert found.clean == pytest.approx(float(moved[~final].mean()), rel=1e-4)
 
 
-def test_a_probe_without_solved_tasks_says_nothing(policy: LocalPolicy, criticized: list[Criticized]) -> None:
-    unsolved = [(replace(trajectory, success=False), findings) for trajectory, findings in criticized]
-    assert Probe(policy.model, unsolved).divergences(policy.model) == STILL
+def test_in_an_unsolved_trajectory_those_calls_are_right_that_the_expert_would_make(
+    criticized: list[Criticized],
+) -> None:
+    right = 0
+    for trajectory, findings in criticized:
+        calls, _ = right_turns(trajectory, findings)
+        assert right_turns(replace(trajectory, success=False), findings) == (calls, [])
+        elsewhere = replace(trajectory, success=False, messages=[*map(_of_another, trajectory.messages)])
+        assert right_turns(elsewhere, findings) == ([], [])
+        right += len(calls)
+    assert right > 100
+
+
+def _of_another(message: Message) -> Message:
+    """The same calls of another tool, which nobody would call here."""
+    calls = [{**call, "function": {**call["function"], "name": "another"}} for call in calls_of(message)]
+    return {**message, "tool_calls": calls} if calls else message  # type: ignore[typeddict-item]
+
+
+def test_a_probe_without_right_turns_says_nothing(policy: LocalPolicy, criticized: list[Criticized]) -> None:
+    unsolved = [(replace(trajectory, success=False), findings) for trajectory, findings in criticized if findings]
+    wrong = [
+        (trajectory, [replace(findings[0], message_index=turn.message_index) for turn in trajectory.turns])
+        for trajectory, findings in unsolved
+    ]
+    assert wrong
+    assert Probe(policy.model, wrong).divergences(policy.model) == STILL
 
 
 def episodes(success: int, calls: int = 3, malformed: int = 0, tasks: int = 32) -> list[Criticized]:
