@@ -244,6 +244,8 @@ class Study:
     """Only this setting: 'easy' or 'hard'. May be given several times."""
     arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this arm, also one that the preset has not. May be given several times."""
+    seeds: int = 0
+    """How many seeds of each arm; 0 is the preset's number."""
     policy: str = ""
     """Another start model, a folder or a hub name, in place of the setting's own; then give one --setting."""
     jobs: int = 2
@@ -254,9 +256,8 @@ class Study:
     def __call__(self) -> int:
         from eval.study.show import study
 
-        return study(
-            self.out, self.preset, self.setting, self.arm, policy=self.policy, jobs=self.jobs, only_show=self.show
-        )
+        asked = self.setting, self.arm, self.seeds
+        return study(self.out, self.preset, *asked, policy=self.policy, jobs=self.jobs, only_show=self.show)
 
 
 Command = TypeVar("Command", bound=Callable[[], int | None])

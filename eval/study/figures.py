@@ -28,7 +28,7 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
         for setting in preset.settings
     }
     for place in places(replace(preset, arms=EVERY), out):
-        seeds = [found for number in place.seeds if (found := _seed(place, number))]
+        seeds = [found for number in place.begun if (found := _seed(place, number))]
         if not seeds:
             continue
         tuned = json_file(place.tuned.folder / "tuning.json") if place.tuned else {"rate": None, "tried": {}}

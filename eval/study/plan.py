@@ -156,6 +156,12 @@ class Place:
         for seed in self.seeds:
             yield self._trial(self.seed_folder(seed), seed, rate)
 
+    @property
+    def begun(self) -> list[int]:
+        """The seeds that there are folders of."""
+        names = (folder.name.removeprefix("seed-") for folder in self.folder.glob("seed-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
     def seed_folder(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"
 

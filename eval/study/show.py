@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,16 @@ def study(
     preset: str,
     settings: Sequence[str],
     arms: Sequence[str],
+    seeds: int = 0,
     *,
     policy: str = "",
     jobs: int,
     only_show: bool = False,
 ) -> int:
     """Gives the exit code: 1 where an arm failed. Raises InputError for names that there are not."""
-    if jobs < 1:
-        raise InputError(f"expected at least 1 job, came {jobs}")
-    whole = PRESETS[preset]
+    if jobs < 1 or seeds < 0:
+        raise InputError(f"expected at least 1 job and no fewer than 0 seeds, came {jobs} and {seeds}")
+    whole = replace(PRESETS[preset], seeds=seeds or PRESETS[preset].seeds)
     if policy:
         whole = whole.started_by(policy, settings=settings)
     console, stage = Console(highlight=False, emoji=False), Console(stderr=True, highlight=False, emoji=False)
