@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,17 @@ def test_bf16_passes_learn_with_weights_in_fp32(policy: LocalPolicy, criticized:
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert {part.dtype for part in half.student.parameters()} == {torch.float32}
+
+
+def test_a_model_that_was_loaded_in_bf16_learns_with_weights_in_fp32_too(
+    policy: LocalPolicy, criticized: list[Criticized]
+) -> None:
+    model = deepcopy(policy.model).bfloat16()
+    student = Learner(model, policy.writer, replace(UPDATE, learning_rate=1e-6))
+    start = [part.detach().clone() for part in student.student.parameters()]
+    assert student.learn(criticized)[1].steps
+    assert {part.dtype for part in student.student.parameters()} == {torch.float32}
+    assert any(not torch.equal(*pair) for pair in zip(start, student.student.parameters(), strict=True))
 
 
 def test_a_state_of_another_model_is_refused(policy: LocalPolicy, criticized: list[Criticized], tmp_path: Path) -> None:

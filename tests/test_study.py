@@ -12,7 +12,7 @@ import pytest
 from envs import read_records
 from eval.__main__ import main
 from eval.study.arms import DEFAULT, METHODS
-from eval.study.carry import carry_out
+from eval.study.carry import carry_out, tuned_rate
 from eval.study.figures import fallen, read_study
 from eval.study.means import mean_of
 from eval.study.plan import PRESETS, Preset, places
@@ -27,7 +27,7 @@ TINY = replace(
     rollouts=16,
     a_round=8,
     tuning_rollouts=16,
-    rates=(2e-4,),
+    rates=(1e-4, 2e-4),
     tasks=4,
     held_out_tasks=2,
     guard_tasks=4,
@@ -107,7 +107,8 @@ def test_a_study_tunes_runs_and_reads(finished: tuple[Path, list[str]]) -> None:
     out, lines = finished
     assert {line.partition(":")[0] for line in lines} == {"easy/targeted", "easy/told"}
     arms = read_study(out, TINY)["settings"]["easy"]["arms"]
-    assert arms["targeted"]["rate"] == 2e-4
+    assert set(arms["targeted"]["tried"]) == {"0.0001", "0.0002"}
+    assert arms["targeted"]["rate"] in TINY.rates
     [seed] = arms["targeted"]["seeds"]
     summary = json.loads((out / "easy/targeted/seed-0/summary.json").read_text())
     assert [part["rollouts"] for part in seed["curve"]] == [0, 8, 16]
@@ -130,6 +131,8 @@ def test_what_the_start_model_does_is_done_once(finished: tuple[Path, list[str]]
     """Another arm has the file, and what it comes to is what it comes to by itself."""
     placebo = next(arm for arm in PRESETS["small"].arms if arm.name == "placebo")
     shutil.copytree(finished[0], tmp_path / "shared")
+    (tmp_path / "alone/easy/targeted").mkdir(parents=True)
+    shutil.copy(finished[0] / "easy/targeted/tuning.json", tmp_path / "alone/easy/targeted")
     summaries = []
     for out in (tmp_path / "shared", tmp_path / "alone"):
         assert carry_out(places(replace(TINY, arms=(placebo,)), out), jobs=1, watch=lambda line: None) == {}
@@ -171,6 +174,30 @@ def test_only_some_of_a_preset_and_arms_beyond_it() -> None:
     assert "no-hint" not in [arm.name for arm in small.arms]
     beyond: Preset = small.only(settings=["easy"], arms=["no-hint", "targeted"])
     assert [str(place) for place in places(beyond, Path("out"))] == ["easy/targeted", "easy/no-hint"]
+
+
+def test_another_start_model_is_for_one_setting_and_the_only_rate_is_not_tried(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name one with --setting, of 2"):
+        PRESETS["small"].started_by("mine", settings=[])
+    (setting,) = PRESETS["small"].started_by("mine", settings=["easy"]).settings
+    assert (setting.policy, setting.env) == ("mine", "store-v0")
+    larger = PRESETS["larger"].started_by("mine", settings=[])
+    targeted, *_ = places(larger, tmp_path)
+    targeted.folder.mkdir(parents=True)
+    assert tuned_rate(targeted) == larger.rates[0]
+    assert [file.name for file in targeted.folder.iterdir()] == ["tuning.json"]
+    assert next(targeted.measured(1e-4)).config().policy == "mine"
+
+
+def test_all_seeds_of_a_folder_are_shown_and_more_can_be_asked_for(
+    finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0] / "easy" / "targeted", tmp_path / "easy" / "targeted")
+    shutil.copytree(tmp_path / "easy" / "targeted" / "seed-0", tmp_path / "easy" / "targeted" / "seed-2")
+    seeds = read_study(tmp_path, TINY)["settings"]["easy"]["arms"]["targeted"]["seeds"]
+    assert [seed["seed"] for seed in seeds] == [0, 2]
+    with pytest.raises(InputError, match="no fewer than 0 seeds"):
+        main(["study", "--out", str(tmp_path), "--seeds", "-1"])
 
 
 def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_path: Path) -> None:

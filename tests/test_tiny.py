@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
 from distill.tiny.curriculum import KINDS, Mix, Writer
 from distill.tiny.report import BEFORE_HABITS, report
-from distill.tiny.training import Stage, Training
+from distill.tiny.training import SIZES, Stage, Training
 from envs.context import ContextWriter
 from envs.policies.hf import TINY, LocalPolicy
 from envs.policies.loading import EMBEDDED
@@ -84,6 +85,18 @@ def test_a_stage_is_done_again_until_its_losses_are_low_and_training_goes_on_whe
     assert done == ["once", "again", "again", "never", "never"]
     for name in ("once", "again", "never"):
         assert LocalPolicy.load(tmp_path / name)
+
+
+def test_a_larger_size_has_more_tokens_in_larger_steps_which_other_processes_write(tmp_path: Path) -> None:
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(TINY / file, tmp_path / file)
+    size = replace(SIZES["1M"], layers=2, tokens=2.0, step_tokens=2, writers=2)
+    training = Training(tmp_path, 0, size=size)
+    training.run([Stage(name="once", mix=Mix(fragment=0.5, shift=0.5), tokens=8_000, step_tokens=4_000, context=4_096)])
+    policy = LocalPolicy.load(tmp_path / "once")
+    assert (policy.model.config.num_hidden_layers, policy.longest) == (2, 4_096)
+    stage = size.scaled(Stage(name="once", mix=Mix(), tokens=8_000, step_tokens=4_000))
+    assert (stage.tokens, stage.step_tokens) == (16_000, 8_000)
 
 
 @pytest.mark.slow

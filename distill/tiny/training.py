@@ -26,6 +26,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
 from distill.tiny.curriculum import KINDS, Mix, Writer
 from distill.tiny.curriculum import Sequence as Tokens
 from envs.context import ContextWriter
+from envs.policies.loading import without_planning
 
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
@@ -260,6 +261,7 @@ class Training:
 
     def __init__(self, folder: Path, seed: int, *, size: Size = SIZES["1M"], start: Path | None = None) -> None:
         self.folder, self.seed, self.size = folder, seed, size
+        without_planning()
         torch.manual_seed(seed)
         folder.mkdir(parents=True, exist_ok=True)
         if start:

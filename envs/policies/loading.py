@@ -77,11 +77,16 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file()
 
 
+def without_planning() -> None:
+    """Leave cuDNN's attention out, in this whole process: torch prefers it on a Hopper GPU, and it is planned anew for
+    every length, which takes a tenth of a second, where lengths hardly repeat."""
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def _base(path: Path, tokenizer_path: Path) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    # cuDNN's attention is planned anew for every length, which takes a tenth of a second; here lengths hardly repeat.
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    without_planning()
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         from_pretrained: Any = AutoModelForCausalLM.from_pretrained
