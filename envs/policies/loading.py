@@ -99,6 +99,8 @@ def _base(path: Path, tokenizer_path: Path) -> tuple[Any, Any]:
         )
     if len(tokenizer) > (known := model.get_input_embeddings().num_embeddings):
         raise InputError(f"{path} has a tokenizer with {len(tokenizer)} tokens, and a model that knows {known}")
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # sdpa has no cap, and transformers 5.17 leaves it out without a word
     return model.to(device).eval(), tokenizer
 
 
