@@ -15,19 +15,22 @@ from tools import ErrorCode
 def protocol_violation(reading: Reading) -> Iterator[Finding]:
     """A turn that says and calls nothing; a result for a call that nobody made, found at the turn before it."""
     for index, said in reading.answers.items():
-        if (not said or said.isspace()) and not _says_something(reading.trajectory.messages[index]):
+        if (not said or said.isspace()) and not _says_more(reading.trajectory.messages[index]):
             explanation = "expected a call or an answer, came an empty turn"
-            yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation)
+            span = None if reading.raws else (0, len(said))
+            yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation, span)
     for turn, index in reading.strays:
         call_id = reading.trajectory.messages[index].get("tool_call_id")
         explanation = f"message {index} is the result of a call {str(call_id)[:80]!r} that was not made"
         yield reading.at_turn(turn, ErrorCode.PROTOCOL_VIOLATION, explanation)
 
 
-def _says_something(message: Mapping[str, Any]) -> bool:
+def _says_more(message: Mapping[str, Any]) -> bool:
+    """Whether a message whose text is empty says something otherwise."""
     content = message.get("content")
-    said = content.strip() if isinstance(content, str) else content
-    return bool(said) or (not _OTHERS.isdisjoint(message) and any(map(message.get, _OTHERS)))
+    if content and type(content) is not str:  # a picture, say
+        return True
+    return not _OTHERS.isdisjoint(message) and any(map(message.get, _OTHERS))
 
 
 _OTHERS = frozenset({"refusal", "function_call", "audio"})
