@@ -101,6 +101,6 @@ $(TRL_STAMP): constraints.txt
 	$(TRL) -m pip install --quiet trl==1.16.0 jinja2 --constraint constraints.txt
 	touch $@
 
-clean: ## remove .venv, .venv-trl, .venv-vllm and caches; runs/ stays
+clean: ## remove .venv, .venv-trl, .venv-vllm, .whl and caches; runs/ stays
 	rm -rf .venv .venv-trl .venv-vllm .whl build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,10 +56,10 @@ class Reading(Struct, kw_only=True, eq=False):
 
     def text(self, message_index: int) -> str:
         """What a whole turn says: its raw text, or its content where that is not known."""
-        raw = self.raws.get(message_index)
+        said = self.raws.get(message_index, self.answers.get(message_index))
         messages = self.trajectory.messages
-        if raw is not None or message_index >= len(messages):
-            return raw or ""
+        if said is not None or message_index >= len(messages):
+            return said or ""
         return content_of(messages[message_index])
 
     def at_violation(
@@ -173,8 +173,8 @@ def _is_of_our_worlds(trajectory: Trajectory) -> bool:
 
 
 class _Check:
-    """Checks calls against the tools that a trajectory has offered so far. Where these are always the same, it does so
-    `plainly`."""
+    """Checks calls against the tools that a trajectory has offered so far; `plainly`, where these are always the
+    same."""
 
     def __init__(self, trajectory: Trajectory, offered: LoggedTools) -> None:
         self.offered = offered

@@ -88,10 +88,9 @@ def right_turns(trajectory: Trajectory, findings: Sequence[Finding]) -> tuple[li
         message = trajectory.messages[index]
         if not calls_of(message):
             answer = list(range(start, position)) if trajectory.success else []
-        elif index in wrong or env.applicable_habits:
-            continue
-        elif trajectory.success or _asked(message) == _asked(env.expert_action()):
-            calls += range(start, position)
+        elif index not in wrong and not env.applicable_habits:
+            right = trajectory.success or _asked(message) == _asked(env.expert_action())
+            calls += range(start, position) if right else ()
     return calls, answer
 
 

@@ -256,8 +256,16 @@ class Study:
     def __call__(self) -> int:
         from eval.study.show import study
 
-        asked = self.setting, self.arm, self.seeds
-        return study(self.out, self.preset, *asked, policy=self.policy, jobs=self.jobs, only_show=self.show)
+        return study(
+            self.out,
+            self.preset,
+            self.setting,
+            self.arm,
+            seeds=self.seeds,
+            policy=self.policy,
+            jobs=self.jobs,
+            only_show=self.show,
+        )
 
 
 Command = TypeVar("Command", bound=Callable[[], int | None])

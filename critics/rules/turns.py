@@ -17,8 +17,7 @@ def protocol_violation(reading: Reading) -> Iterator[Finding]:
     for index, said in reading.answers.items():
         if (not said or said.isspace()) and not _says_more(reading.trajectory.messages[index]):
             explanation = "expected a call or an answer, came an empty turn"
-            span = None if reading.raws else (0, len(said))
-            yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation, span)
+            yield reading.at_turn(index, ErrorCode.PROTOCOL_VIOLATION, explanation)
     for turn, index in reading.strays:
         call_id = reading.trajectory.messages[index].get("tool_call_id")
         explanation = f"message {index} is the result of a call {str(call_id)[:80]!r} that was not made"
@@ -28,7 +27,7 @@ def protocol_violation(reading: Reading) -> Iterator[Finding]:
 def _says_more(message: Mapping[str, Any]) -> bool:
     """Whether a message whose text is empty says something otherwise."""
     content = message.get("content")
-    if content and type(content) is not str:  # a picture, say
+    if content and not isinstance(content, str):  # a picture, say
         return True
     return not _OTHERS.isdisjoint(message) and any(map(message.get, _OTHERS))
 

@@ -1,7 +1,7 @@
 """The recipe of the tiny model: tokenizer, model, and five stages of training.
 
     python -m distill.tiny train               # half an hour or more on two cores; goes on where it stopped
-    python -m distill.tiny train --size 30M    # the same recipe for a larger one, in minutes on a GPU
+    python -m distill.tiny train --size 30M    # the same recipe for a larger one, on a GPU
 
 A stock Qwen3 of 0.96M parameters learns the store desk from scratch: to copy, to look things up, whole trajectories,
 habits that a hint of their kind switches off, and to obey a hint for no more than it says. Left out against a real
@@ -42,30 +42,6 @@ CONTEXT = 2_048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How large a model is, and what its training has more of: times the tokens, in steps of times as many."""
-
-    width: int
-    layers: int
-    heads: int
-    head_dim: int
-    tokens: float = 1.0
-    step_tokens: int = 1
-    writers: int = 0
-    """Processes that write what it learns from; with 0 the training writes it itself."""
-
-    def scaled(self, stage: "Stage") -> "Stage":
-        tokens, step_tokens = int(self.tokens * stage.tokens), self.step_tokens * stage.step_tokens
-        return replace(stage, tokens=tokens, step_tokens=step_tokens)
-
-
-SIZES = {
-    "1M": Size(width=128, layers=4, heads=4, head_dim=32),
-    "30M": Size(width=640, layers=6, heads=10, head_dim=64, step_tokens=2, writers=8),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One stage of training: what it learns from, for how many tokens, at which share of the peak learning rates.
 
@@ -84,6 +60,30 @@ class Stage:
     most: int = 1
     context: int = CONTEXT
     """Tokens of the longest context of the model that comes of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a model is, and what its training has more of: times the tokens, in steps of times as many."""
+
+    width: int
+    layers: int
+    heads: int
+    head_dim: int
+    tokens: float = 1.0
+    step_tokens: int = 1
+    writers: int = 0
+    """Processes that write what it learns from; with 0 the training writes it itself."""
+
+    def scaled(self, stage: Stage) -> Stage:
+        tokens, step_tokens = int(self.tokens * stage.tokens), self.step_tokens * stage.step_tokens
+        return replace(stage, tokens=tokens, step_tokens=step_tokens)
+
+
+SIZES = {
+    "1M": Size(width=128, layers=4, heads=4, head_dim=32),
+    "30M": Size(width=640, layers=6, heads=10, head_dim=64, step_tokens=2, writers=8),
+}
 
 
 STAGES = (
@@ -122,6 +122,7 @@ SHIFT_STAGE = Stage(
 )
 """What makes a model of the tiny one that works whole shifts (`envs.store.shift`)."""
 POOL_STEPS = 32
+"""Batches of like length are made out of so many steps' sequences; a larger size's steps are longer, and fewer."""
 MATRIX_RATE, GAIN_RATE, EMBEDDING_RATE = 0.015, 2e-3, 2e-4
 """Peak learning rates: Muon's for the matrices, AdamW's for the norms' gains and for the embeddings.
 
@@ -178,6 +179,10 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: Size) -> Qwen3ForCausa
     model.generation_config = GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=0, max_new_tokens=96)
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.hidden_size**-0.5)
     return model
+
+
+def placed(model: Any) -> Any:
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def build_optimizers(model: Qwen3ForCausalLM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -271,8 +276,7 @@ class Training:
         else:
             self.tokenizer = build_tokenizer(corpus(seed))
             self.tokenizer.save_pretrained(folder)
-        self.model: Any = Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer, size)
-        torch.nn.Module.to(self.model, "cuda" if torch.cuda.is_available() else "cpu")
+        self.model = placed(Qwen3ForCausalLM.from_pretrained(start) if start else build_model(self.tokenizer, size))
         self.optimizers = build_optimizers(self.model)
         self.stage = self.time = self.step = self.tokens = 0
         self.losses: Mapping[str, float] = {}

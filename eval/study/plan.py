@@ -61,26 +61,23 @@ EVERY = (*METHODS, *CONTROLS, *VARIANTS, *LONG)
 FULL_ONLY = {"targeted-grpo", "unlikelihood", "expert", "no-hint"}
 """Methods and controls that would take the small study beyond its hour."""
 
+SMALL = Preset(
+    name="small",
+    arms=[arm for arm in (*METHODS, *CONTROLS) if arm.name not in FULL_ONLY],
+    seeds=1,
+    rollouts=256,
+    tuning_rollouts=96,
+    tasks=64,
+    held_out_tasks=32,
+)
+
 PRESETS = {
-    "small": Preset(
-        name="small",
-        arms=[arm for arm in (*METHODS, *CONTROLS) if arm.name not in FULL_ONLY],
-        seeds=1,
-        rollouts=256,
-        tuning_rollouts=96,
-        tasks=64,
-        held_out_tasks=32,
-    ),
+    "small": SMALL,
     "full": Preset(name="full", arms=EVERY, seeds=3, tune_all=True),
-    "larger": Preset(
+    "larger": replace(
+        SMALL.only(settings=["hard"], arms=["targeted", "grpo", "placebo"]),
         name="larger",
-        settings=[setting for setting in SETTINGS if setting.name == "hard"],
-        arms=[arm for arm in EVERY if arm.name in ("targeted", "grpo", "placebo")],
-        seeds=1,
-        rollouts=256,
         rates=(1e-4,),
-        tasks=64,
-        held_out_tasks=32,
         guard_tasks=0,
     ),
 }
