@@ -89,12 +89,11 @@ def answer_of(result: Mapping[str, Any] | None) -> Answer:
     """What a tool's message is taken for."""
     if result is None:
         return NONE
-    flagged = not _FLAGS.isdisjoint(result) and _is_flagged(result)
     content = result.get("content")
     text = content if type(content) is str else content_of(dict(result))
     if len(text) > HEAD + TAIL:  # then no more of it is read, and it is remembered so
         text = text[: HEAD + FLAG] + text[-TAIL:]
-    return _answer(text, flagged)
+    return _flagged(text) if not _FLAGS.isdisjoint(result) and _is_flagged(result) else _unflagged(text)
 
 
 _FLAGS = frozenset({"is_error", "isError", "status"})
@@ -104,7 +103,16 @@ def _is_flagged(result: Mapping[str, Any]) -> bool:
     return bool(result.get("is_error") or result.get("isError")) or result.get("status") == "error"
 
 
-@lru_cache(maxsize=8192)  # answers are given again in the same words
+@lru_cache(maxsize=8192)  # answers are given again in the same words; a key of one text is found fastest
+def _unflagged(text: str) -> Answer:
+    return _answer(text, False)
+
+
+@lru_cache(maxsize=8192)
+def _flagged(text: str) -> Answer:
+    return _answer(text, True)
+
+
 def _answer(text: str, flagged: bool) -> Answer:
     ends = _ends(text)
     if not flagged and "error" not in ends and not _ERROR.match(ends, _beginning(ends)):

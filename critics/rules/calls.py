@@ -70,8 +70,9 @@ for _code in ErrorCode:
 def malformed_call(reading: Reading) -> Iterator[Finding]:
     """A call that does not parse, also one that a server handed on as plain text because it could not read it."""
     yield from _call_that_does_not_parse(reading)
+    raws = reading.raws
     for index, said in reading.answers.items():
-        text = reading.raws.get(index, said)
+        text = raws.get(index, said) if raws else said
         if OPEN in text:
             broken = next((block for block in call_blocks(text) if not _is_call(text, *block)), None)
             if broken is not None:

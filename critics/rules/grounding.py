@@ -22,7 +22,10 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        for place, value in _ids_of(attempt) if attempt.arguments else ():
+        if not attempt.arguments:
+            continue
+        ids = _known.get(attempt.text)
+        for place, value in _ids_of(attempt) if ids is None else ids:
             said = said or _Said(reading)
             text = str(value)
             if text not in said.plainly and not said.before(attempt.message_index, text):
@@ -39,6 +42,7 @@ class _Said:
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
+        self.messages = reading.trajectory.messages
         self.refused = {id(attempt.result) for attempt in reading.suspects if attempt.refused}
         self.plainly: set[str] = set()  # what was found in a text once is in all later ones' past
         self.words: set[str] = set()  # the same of words
@@ -48,10 +52,13 @@ class _Said:
 
     def before(self, index: int, value: str) -> bool:
         """Whether all words of a value were said before the message of that index."""
-        for message in reversed(self.reading.trajectory.messages[:index]):  # it is often the last result that said it
+        messages = self.messages
+        for place in range(index - 1, -1, -1):  # it is often the last result that said it
+            message = messages[place]
             content = message.get("content")
             text = content if type(content) is str else content_of(message)
-            if value in text and _stands_in(text, value) and self._proves(message):
+            start = text.find(value)
+            if start != -1 and _stands_alone(text, value, start) and self._proves(message):
                 self.plainly.add(value)
                 return True
         self._listen(index)
@@ -59,7 +66,7 @@ class _Said:
 
     def _listen(self, index: int) -> None:
         for place in range(self.upto, index):
-            message = self.reading.trajectory.messages[place]
+            message = self.messages[place]
             if self._proves(message):
                 self.texts.append(content_of(message).casefold())
             made = self.reading.calling.get(place, ())
@@ -99,16 +106,21 @@ def _says(text: str, word: str) -> bool:
     return False
 
 
-def _stands_in(text: str, value: str) -> bool:
-    """Whether a value is in a text with no letter or digit right before or after it."""
-    start = text.find(value)
+def _stands_alone(text: str, value: str, start: int) -> bool:
+    """Whether a value is in a text with no letter or digit right before or after it, at `start` or later."""
     while start != -1:
         end = start + len(value)
         before, after = text[start - 1 : start], text[end : end + 1]
+        if before in _EDGES and after in _EDGES:
+            return True
         if not (before.isalnum() or after.isalnum() or before == "_" or after == "_"):
             return True
         start = text.find(value, start + 1)
     return False
+
+
+_EDGES = frozenset({"", *"\"' \n,.:;()[]{}<>/\\#*`"})
+"""What mostly stands before and after a value: it is found here faster than it is looked at."""
 
 
 Ids = Sequence[tuple[Steps, str | int]]
