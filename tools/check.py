@@ -41,7 +41,10 @@ def check_call(
     tool = offered.get(call.name)
     if tool is None:
         return {}, [_unknown(call.name, call.arguments, offered, catalogue, suggest)]
-    return _checked(call.arguments, tool.compiled, tool.name, suggest)
+    try:
+        return _checked(call.arguments, tool.compiled, suggest)
+    except Unresolvable as error:
+        raise _leads_nowhere(tool, error) from error
 
 
 def check_logged(
@@ -59,10 +62,13 @@ def check_text(text: str, tool: Tool) -> tuple[Mapping[str, Any], Sequence[Viola
 
     Logs have the same calls over and over, so what was found is remembered, and must not be changed.
     """
-    return (_remembered if len(text) <= SHORT else _checked)(text, tool.compiled, tool.name, False)
+    try:
+        return (_remembered if len(text) <= SHORT else _checked)(text, tool.compiled)
+    except Unresolvable as error:
+        raise _leads_nowhere(tool, error) from error
 
 
-def _checked(text: str, compiled: Compiled, name: str, suggest: bool) -> tuple[dict[str, Any], list[Violation]]:
+def _checked(text: str, compiled: Compiled, suggest: bool = False) -> tuple[dict[str, Any], list[Violation]]:
     try:
         arguments = _parsed(text)
     except (ValueError, RecursionError) as error:
@@ -72,7 +78,7 @@ def _checked(text: str, compiled: Compiled, name: str, suggest: bool) -> tuple[d
     if compiled.is_valid(arguments):
         return arguments, []
     try:
-        return arguments, _violations_of(arguments, compiled, name, suggest)
+        return arguments, _violations_of(arguments, compiled, suggest)
     except RecursionError:  # a schema that refers to itself, followed down by arguments that nest as deep
         if _nests_deeper(arguments, DEEP):
             return {}, [_malformed("arguments that nest less deeply", text)]
@@ -90,15 +96,19 @@ def check_arguments(arguments: Mapping[str, Any], tool: Tool, *, suggest: bool =
 
     Raises ValueError if the schema is none, or refers to a part that it doesn't have.
     """
-    return _violations_of(arguments, tool.compiled, tool.name, suggest)
-
-
-def _violations_of(arguments: Mapping[str, Any], compiled: Compiled, name: str, suggest: bool) -> list[Violation]:
     try:
-        found = (part for misfit in compiled.misfits(arguments) for part in _violations(misfit, suggest))
-        return list(islice(_each_once(found), MAX_VIOLATIONS))
+        return _violations_of(arguments, tool.compiled, suggest)
     except Unresolvable as error:
-        raise ValueError(f"tool {name!r} has a $ref to {error.ref!r}, which is not in its parameters") from error
+        raise _leads_nowhere(tool, error) from error
+
+
+def _violations_of(arguments: Mapping[str, Any], compiled: Compiled, suggest: bool) -> list[Violation]:
+    found = (part for misfit in compiled.misfits(arguments) for part in _violations(misfit, suggest))
+    return list(islice(_each_once(found), MAX_VIOLATIONS))
+
+
+def _leads_nowhere(tool: Tool, error: Unresolvable) -> ValueError:
+    return ValueError(f"tool {tool.name!r} has a $ref to {error.ref!r}, which is not in its parameters")
 
 
 def _each_once(violations: Iterable[Violation]) -> Iterator[Violation]:

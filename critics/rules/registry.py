@@ -55,7 +55,7 @@ def criticize(trajectory: Trajectory) -> list[Finding]:
         return list(RULES[ErrorCode.INFRASTRUCTURE_FAULT](reading))
     ends = bool(trajectory.env) or trajectory.stop_reason != StopReason.ANSWERED
     asked = _asked(frozenset(reading.shown) if reading.suspects else None, ends)
-    findings = [finding for code in asked if code in RULES for finding in RULES[code](reading)]
+    findings = [finding for code in asked if (find := RULES.get(code)) for finding in find(reading)]
     return sorted(findings, key=_place) if len(findings) > 1 else findings
 
 
