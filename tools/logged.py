@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from tools.closing import closed
 from tools.compiled import Compiled
 from tools.drafts import mended
@@ -71,7 +73,7 @@ def _named(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(parameters: str) -> Compiled:
+def _compiled(parameters: bytes) -> Compiled:
     return Compiled(closed(_modern(json.loads(parameters))), formats=True)
 
 
@@ -126,9 +128,13 @@ def _read(name: str, function: Mapping[str, Any]) -> Tool:
     try:
         compiled = _compiled(_to_json(parameters))
     except RecursionError:  # it nests deeper than anybody could check
-        compiled = _compiled("{}")
+        compiled = _compiled(b"{}")
     description = str(function.get("description") or "")
     return Tool(name=name, description=description, parameters=compiled.parameters, compiled=compiled)
 
 
-_to_json = json.JSONEncoder(default=dict).encode
+def _to_json(parameters: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(parameters, enc_hook=dict)
+    except (ValueError, TypeError):  # a lone surrogate, a name that is neither a text nor a number
+        return json.dumps(parameters, default=dict).encode()
