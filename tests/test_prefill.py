@@ -46,7 +46,16 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "mistral: all layers slide": ("Mistral", {"sliding_window": 7}),
     "gemma3: sliding layers, capped logits": ("Gemma3Text", {**SLIDING, "final_logit_softcapping": 3.0}),
-    "gemma2: capped attention": ("Gemma2", {**SLIDING, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}),
+    "gemma2: capped attention": (
+        "Gemma2",
+        # As `load_model` loads it; some versions of transformers leave the cap out of sdpa.
+        {
+            **SLIDING,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+            "attn_implementation": "eager",
+        },
+    ),
     "gpt-oss: attention sinks": ("GptOss", {**SLIDING, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "qwen3-moe": ("Qwen3Moe", EXPERTS),
     "granite: divided logits": ("Granite", {"logits_scaling": 4.0}),
