@@ -23,7 +23,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from critics import bench, score
 from critics.finding import Criticized, write_findings
-from critics.formats import Form, Unreadable, form_named, read_logs, readable, reason_of
+from critics.formats import NOT_OF_THE_FORM, Form, Unreadable, form_named, read_logs, readable, reason_of
 from critics.judge.options import JudgeOptions
 from critics.overview import Gathering, Overview
 from critics.report import Report
@@ -108,7 +108,7 @@ class Config:
                 place, trajectory = part
                 try:
                     findings = criticize(trajectory)
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                except NOT_OF_THE_FORM as error:
                     gathering.refuse(Unreadable(place=place, reason=f"{trajectory.id[:80]}: {reason_of(error)}"))
                     continue
                 gathering.expect(place)

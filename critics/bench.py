@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import tyro
 from jsonschema import Draft202012Validator
 
-from critics.formats import Unreadable, read_logs
+from critics.formats import NOT_OF_THE_FORM, Unreadable, read_logs
 from critics.rules import criticize
 from envs import Archive
 from envs.policies.scripted import HabitualPolicy
@@ -125,9 +125,13 @@ def _reference(path: Path) -> tuple[str, int, float]:
 def _lint(path: Path) -> tuple[int, int]:
     trajectories = findings = 0
     for part in read_logs(path):
-        if not isinstance(part, Unreadable):
-            trajectories += 1
+        if isinstance(part, Unreadable):
+            continue
+        try:
             findings += len(criticize(part[1]))
+        except NOT_OF_THE_FORM:
+            continue
+        trajectories += 1
     return trajectories, findings
 
 

@@ -253,7 +253,7 @@ class _Joined:
                 if not made:
                     waiting[""] = []
                     content = message.get("content")
-                    answers[index] = content if type(content) is str else content_of(message)  # type: ignore[arg-type]
+                    answers[index] = content if type(content) is str else _without_calls(message)
                 elif len(made) == 1:
                     call_id, name, text = parts_of(made[0])
                     only = Attempt(index, 0, made, call_id, name, text)
@@ -266,6 +266,14 @@ class _Joined:
                     _wait(several, waiting)
             elif role == "user":
                 users.append(index)
+
+
+def _without_calls(message: Mapping[str, Any]) -> str:
+    """The text of a turn that has no calls. Raises ValueError where its parts are some, in another form."""
+    content = message.get("content")
+    if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") == "tool_use" for part in content):
+        raise ValueError("its calls are Anthropic's blocks: read it with --format anthropic")
+    return content_of(dict(message))
 
 
 def _joined(messages: Sequence[Mapping[str, Any]]) -> _Joined:

@@ -285,14 +285,18 @@ def test_a_benchmark_task_of_one_turn(tmp_path: Path) -> None:
     assert trajectory.messages[0]["tool_calls"][0]["function"] == {"name": "area", "arguments": '{"base": 10}'}
 
 
-def test_lines_of_another_form_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_lines_of_another_form_are_named_and_the_rest_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mixed.jsonl"
     plain = json.dumps({"id": "a", "tools": [], "messages": [{"role": "user", "content": "Hello"}]})
     blocks = (LOGS / "anthropic.jsonl").read_text().splitlines()[0]
     path.write_text(f"{plain}\n{blocks}\n{plain}\n")
-    trajectories, (refused,) = read(path)
-    assert len(trajectories) == 2
-    assert (refused.place.line, "--format anthropic" in refused.reason) == (2, True)
+    assert command_line.main([str(path), "--json"]) == 2
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["tasks"], shown["unread"]) == (2, 1)
+    (unread,) = shown["unreadable"]
+    assert (unread["line"], "--format anthropic" in unread["reason"]) == (2, True)
 
 
 def test_what_has_no_known_form_says_what_came(tmp_path: Path) -> None:

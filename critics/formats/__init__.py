@@ -26,7 +26,17 @@ from envs import Trajectory
 from envs.archive import BUFFER
 from tools.command import InputError, did_you_mean
 
-__all__ = ["FORMS", "Form", "Place", "Unreadable", "form_named", "read_logs", "readable", "reason_of"]
+__all__ = [
+    "FORMS",
+    "NOT_OF_THE_FORM",
+    "Form",
+    "Place",
+    "Unreadable",
+    "form_named",
+    "read_logs",
+    "readable",
+    "reason_of",
+]
 
 FORMS: Mapping[str, Form] = {form.name: form for form in (HINTSIGHT, TAU2, TAU, VERIFIERS, BFCL, ANTHROPIC, OPENAI)}
 """The forms by name, in the order in which a record is tried: the one that asks least comes last."""
@@ -77,7 +87,7 @@ def read_logs(
             if form is not None and quick is not None:
                 try:
                     yield place, _made(quick, tools)
-                except _FAILED as error:
+                except NOT_OF_THE_FORM as error:
                     yield _unread(form, place, error)
                 continue
             part = record.read() if isinstance(record, Line) else record
@@ -101,7 +111,7 @@ def _trajectories(
                 yield Unreadable(place=place, reason=part.reason)
             else:
                 yield place, _made(part, tools)
-    except _FAILED as error:
+    except NOT_OF_THE_FORM as error:
         yield _unread(form, place, error)
 
 
@@ -109,8 +119,8 @@ def _made(part: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Trajec
     return Trajectory.from_json({**part, "tools": tools} if tools and not part.get("tools") else part)
 
 
-_FAILED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What reading raises for a record that is not of the form."""
+NOT_OF_THE_FORM = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What is raised for a record that is not of the form it is read or criticized as."""
 
 
 def _unread(form: Form, place: Place, error: Exception) -> Unreadable:

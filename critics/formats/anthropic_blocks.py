@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from critics.formats.form import OPEN, Form, assistant, result, schema, tool_call
-from critics.formats.openai_chat import BLOCKS
 from critics.formats.records import Record
 from envs import Message
+
+BLOCKS = frozenset({"tool_use", "tool_result"})
+"""Parts of a content that only this form has."""
 
 
 def looks_like(record: Record) -> bool:

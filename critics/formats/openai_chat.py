@@ -12,9 +12,6 @@ from critics.formats.form import Form
 from critics.formats.records import Line, Record
 from envs.archive import plain_record
 
-BLOCKS = frozenset({"tool_use", "tool_result"})
-"""Parts of a content that only Anthropic's form has."""
-
 
 def looks_like_chat(record: Record) -> bool:
     return isinstance(record.value, Mapping) and isinstance(record.value.get("messages"), list)
@@ -28,22 +25,12 @@ def read(record: Record) -> Iterator[Mapping[str, Any]]:
     value = record.value
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object with 'messages', came {type(value).__name__}")
-    for message in value.get("messages") or ():
-        content = message.get("content")
-        if isinstance(content, list) and not BLOCKS.isdisjoint(map(_kind, content)):
-            raise ValueError("the calls are Anthropic's blocks: read it with --format anthropic")
     yield value if "id" in value else {"id": str(record.line), **value}
 
 
 def quickly(line: Line) -> Mapping[str, Any] | None:
     value = plain_record(line.text)
-    if value is None or [message for message in value["messages"] if type(message.get("content")) is list]:
-        return None
-    return value if "id" in value else {"id": str(line.line), **value}
-
-
-def _kind(part: Any) -> str:
-    return str(part.get("type")) if isinstance(part, Mapping) else ""
+    return value if value is None or "id" in value else {"id": str(line.line), **value}
 
 
 OPENAI = Form(name="openai", title="OpenAI chat messages", looks_like=looks_like_chat, read=read, quickly=quickly)
