@@ -76,13 +76,13 @@ def _sooner(name: str, ours: Seeds, baselines: Mapping[str, Seeds], *, times: fl
     its curve, which is too few."""
     needed = {arm: fmean(_halved(seed) for seed in seeds) for arm, seeds in baselines.items()}
     best = min(needed, key=lambda arm: needed[arm])
-    never = not any(seed["halved"] for seed in baselines[best])
+    unknown = not all(seed["halved"] for seed in baselines[best])
     our_own = fmean(_halved(seed) for seed in ours)
     wish = "as few rollouts as" if times == 1 else f"{times:g} times fewer rollouts than"
     return Goal(
         setting=name,
         says=f"invalid calls halved after {wish} the best baseline",
-        came=f"{our_own:.0f}, {best} {'more than ' if never else ''}{needed[best]:.0f}",
+        came=f"{our_own:.0f}, {best} {'more than ' if unknown else ''}{needed[best]:.0f}",
         holds=all(seed["halved"] for seed in ours) and needed[best] >= times * our_own,
     )
 
