@@ -22,10 +22,7 @@ def ungrounded_value(reading: Reading) -> Iterator[Finding]:
     """
     said: _Said | None = None
     for attempt in reading.attempts:
-        if not attempt.arguments:
-            continue
-        ids = _known.get(attempt.text)
-        for place, value in _ids_of(attempt) if ids is None else ids:
+        for place, value in _ids_of(attempt) if attempt.arguments else ():
             said = said or _Said(reading)
             text = str(value)
             if text not in said.plainly and not said.before(attempt.message_index, text):
