@@ -248,6 +248,8 @@ class Study:
     """How many seeds of each arm; 0 is the preset's number."""
     policy: str = ""
     """Another start model, a folder or a hub name, in place of the setting's own; then give one --setting."""
+    take_up: Path | None = None
+    """The study.json of another machine, of the same preset: what is finished in it is not done again."""
     jobs: int = 2
     """How many arms go on side by side."""
     show: bool = False
@@ -263,6 +265,7 @@ class Study:
             self.arm,
             seeds=self.seeds,
             policy=self.policy,
+            taken=self.take_up,
             jobs=self.jobs,
             only_show=self.show,
         )

@@ -17,6 +17,7 @@ from eval.study.figures import fallen, read_study
 from eval.study.means import mean_of
 from eval.study.plan import PRESETS, Preset, places
 from eval.study.show import write
+from eval.study.taken import take_up
 from tools.command import InputError
 
 TOLD = next(arm for arm in METHODS if arm.name == "told")
@@ -127,6 +128,39 @@ def test_what_is_finished_is_not_done_again(finished: tuple[Path, list[str]]) ->
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")}
     assert carry_out(places(TINY, out), jobs=1, watch=lambda line: None) == {}
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")} == before
+
+
+def test_what_another_machine_has_finished_is_taken_up_and_not_done_again(
+    finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    out, _ = finished
+    write(out, read_study(out, TINY))
+    known = json.loads((out / "study.json").read_text())
+    take_up(out / "study.json", TINY, tmp_path)
+    lines: list[str] = []
+    assert carry_out(places(TINY, tmp_path), jobs=1, watch=lines.append) == {}
+    assert {line.partition(":")[0] for line in lines} == {"easy/targeted", "easy/told"}
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+    found = read_study(tmp_path, TINY)
+    assert found["settings"]["easy"]["arms"]["targeted"]["seeds"][0].pop("made_with") == known["made_with"]
+    assert found["settings"]["easy"]["arms"]["told"]["seeds"][0].pop("made_with") == known["made_with"]
+    assert found["settings"] == known["settings"]
+    (tmp_path / "again/easy/targeted/seed-0").mkdir(parents=True)
+    take_up(out / "study.json", TINY, tmp_path / "again")
+    assert not list((tmp_path / "again/easy/targeted/seed-0").iterdir())  # what is begun here goes on here
+
+
+def test_only_the_same_study_is_taken_up(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
+    out, _ = finished
+    write(out, read_study(out, TINY))
+    with pytest.raises(InputError, match="of the preset 'small', this of 'full': name it by --preset"):
+        take_up(out / "study.json", PRESETS["full"], tmp_path)
+    with pytest.raises(InputError, match="has store-v0 with tiny as 'easy', here it is store-v0 with mine"):
+        take_up(out / "study.json", TINY.started_by("mine", settings=["easy"]), tmp_path)
+    (tmp_path / "study.json").write_text('{"schema_version": 9}')
+    with pytest.raises(InputError, match="is no study that this hintsight reads"):
+        main(["study", "--out", str(tmp_path), "--take-up", str(tmp_path / "study.json")])
+    assert not (tmp_path / "easy").exists()
 
 
 def test_what_the_start_model_does_is_done_once(finished: tuple[Path, list[str]], tmp_path: Path) -> None:

@@ -66,10 +66,11 @@ def carry_out_one(place: Place) -> str:
     if place.tuned is None:
         from eval.study.ceiling import told
 
-        return _said([told(place, seed) for seed in place.seeds])
+        return _said([place.taken_up(seed) or told(place, seed) for seed in place.seeds])
     with _alone(place.tuned.folder):
         rate = tuned_rate(place.tuned)
-    return f"{_said([_run(trial) for trial in place.measured(rate)])}, learning rate {rate:g}"
+    found = [place.taken_up(trial.seed) or _run(trial) for trial in place.measured(rate)]
+    return f"{_said(found)}, learning rate {rate:g}"
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def tuned_rate(place: Place) -> float:
 
     Where none acts on, the smallest.
     """
-    path = place.folder / "tuning.json"
+    path = place.tuning_file
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["rate"])
     found = {trial.rate: _score(trial) for trial in place.tuning()} if len(place.preset.rates) > 1 else {}

@@ -4,7 +4,8 @@
      "says", "rate", "tried", "seeds": [SEED]}}}}}
 
 A SEED has `curve`, `halved` and `quartered` (rollouts and seconds, null where it did not come to that), and of the
-evaluation the figures before and after. Left out: what they are shown as (`eval.study.table`).
+evaluation the figures before and after; where another machine did it (`eval.study.taken`), also `made_with`. Left out:
+what they are shown as (`eval.study.table`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
         seeds = [found for number in place.begun if (found := _seed(place, number))]
         if not seeds:
             continue
-        tuned = json_file(place.tuned.folder / "tuning.json") if place.tuned else {"rate": None, "tried": {}}
+        tuned = json_file(place.tuned.tuning_file) if place.tuned else {"rate": None, "tried": {}}
         settings[place.setting.name]["arms"][place.arm.name] = {
             "kind": place.arm.kind,
             "says": place.arm.says,
@@ -43,6 +44,8 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
 
 def _seed(place: Place, number: int) -> dict[str, Any] | None:
     """The figures of one seed of an arm; None while it isn't finished."""
+    if taken := place.taken_up(number):
+        return taken
     folder = place.seed_folder(number)
     if not (folder / "summary.json").is_file():
         return None

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from distill.config import Band, Config, Update
+from eval.folder import json_file
 from eval.study.arms import CONTROLS, DEFAULT, LONG, METHODS, SETTINGS, VARIANTS, Arm, Setting
 from tools.command import InputError, did_you_mean
 
@@ -154,6 +156,11 @@ class Place:
             yield self._trial(self.seed_folder(seed), seed, rate)
 
     @property
+    def tuning_file(self) -> Path:
+        """The learning rate that was chosen, and what others came to."""
+        return self.folder / "tuning.json"
+
+    @property
     def begun(self) -> list[int]:
         """The seeds that there are folders of."""
         names = (folder.name.removeprefix("seed-") for folder in self.folder.glob("seed-*"))
@@ -161,6 +168,13 @@ class Place:
 
     def seed_folder(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"
+
+    def figures(self, seed: int) -> Path:
+        """A seed's figures where it was done on another machine, and only they were taken up (`eval.study.taken`)."""
+        return self.seed_folder(seed) / "figures.json"
+
+    def taken_up(self, seed: int) -> dict[str, Any] | None:
+        return json_file(self.figures(seed)) if self.figures(seed).is_file() else None
 
     def _trial(self, folder: Path, seed: int, rate: float) -> Trial:
         return Trial(preset=self.preset, setting=self.setting, arm=self.arm, folder=folder, seed=seed, rate=rate)

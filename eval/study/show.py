@@ -15,6 +15,7 @@ from eval.study.carry import carry_out
 from eval.study.figures import read_study
 from eval.study.plan import PRESETS, places
 from eval.study.table import tables
+from eval.study.taken import take_up
 from tools.command import InputError
 
 
@@ -26,6 +27,7 @@ def study(
     *,
     seeds: int = 0,
     policy: str = "",
+    taken: Path | None = None,
     jobs: int,
     only_show: bool = False,
 ) -> int:
@@ -42,6 +44,8 @@ def study(
         stage.print(line, style="dim", soft_wrap=True, markup=False)
         write(out, read_study(out, whole))
 
+    if taken:
+        take_up(taken, whole, out)
     if not only_show:
         failed = carry_out(places(whole.only(settings=settings, arms=arms), out), jobs=jobs, watch=watch)
     found = read_study(out, whole)
