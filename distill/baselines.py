@@ -71,18 +71,23 @@ class Baseline:
             yield Lesson(trunk.cut(), 0, sampled=Sampled([trunk.ids[position] for position in trunk.asked]))
 
     def _of_expert(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
-        """A lesson for each erroneous turn: a context ends only once."""
-        wrong = {group[0].message_index for group in turns}
-        for index, action in expert_actions(trajectory, wrong):
+        """What the expert says is a branch in place of each erroneous turn."""
+        branches: list[Branch] = []
+        trunk: list[int] = []
+        for index, action in expert_actions(trajectory, {group[0].message_index for group in turns}):
             number = trajectory.turn_at(index)
             assert number is not None
-            before = trajectory.prompt_ids(number)
+            trunk = trajectory.prompt_ids(number)
             try:
                 ids = said([*trajectory.messages[:index], action], trajectory.tools, self.writer)
             except InputError as error:
                 raise Unbindable("the chat form refuses what the expert says") from error
-            asked = range(len(before), len(before) + len(ids))
-            yield Lesson(Trunk([*before, *ids], asked), 0, sampled=Sampled(ids))
+            # The first of them is decided by the token before, which has to be the branch's own.
+            start = len(trunk) - 1
+            branches.append(Branch(start, [*trunk[start:], *ids], range(len(trunk), len(trunk) + len(ids))))
+        if branches:
+            labels = [token for branch in branches for token in branch.ids[1:]]
+            yield Lesson(Trunk(trunk, (), branches), 0, sampled=Sampled(labels, labels=True))
 
     def _hinted_at_top(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
         if hint := joined(finding.hint for group in turns for finding in group if finding.hint):

@@ -7,8 +7,9 @@ the trunk's keys are not copied, nor repeated for the query heads that share the
 one row without padding. Attention sinks are one more term of the merge. A sliding window or a soft cap makes the scores
 plainly, of a window of the trunk only.
 
-Source of the merge: T. Dao et al., "FlashAttention", NeurIPS 2022, section 3.1. Left out: gradients, which no teacher
-has. Shapes: H heads, K heads of keys, W branch tokens in all, N branches of at most L tokens, T trunk tokens, D wide.
+Source of the merge: T. Dao et al., "FlashAttention", NeurIPS 2022, section 3.1. With a gradient, which no teacher has,
+scores are made plainly, since the kernels' log-sum-exp has none. Shapes: H heads, K heads of keys, W branch tokens in
+all, N branches of at most L tokens, T trunk tokens, D wide.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -172,6 +173,8 @@ class Layer(NamedTuple):
 
 def _flash(query: torch.Tensor) -> Callable[..., Any] | None:
     """The kernel that gives the log-sum-exp too, where there is one for this device, type and width."""
+    if torch.is_grad_enabled():
+        return None
     if query.device.type == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] in range(8, 257, 8):

@@ -20,7 +20,7 @@ from distill.config import Update
 from distill.divergence import DIVERGENCES, forward_kl
 from distill.head import Head, divergences
 from distill.likelihood import imitation_loss, unlikelihood_loss
-from distill.prefill import Trunk, batched, on_branches, on_detached, on_trunks
+from distill.prefill import Trunk, batched, on_branches, on_detached, on_own_branches, on_trunks
 from distill.reward import clipped_loss
 from distill.teacher import Teacher
 
@@ -28,12 +28,14 @@ from distill.teacher import Teacher
 class Sampled(NamedTuple):
     """The tokens that were sampled in a trajectory, their log-probs then, and how good it was among its task's.
 
-    A baseline's tokens have only themselves: they are imitated, or made unlikely.
+    A baseline's tokens have only themselves: they are imitated, or made unlikely. Those of labels weren't sampled, and
+    stand in the branches of the trunk.
     """
 
     tokens: Sequence[int]
     logprobs: Sequence[float] = ()
     advantage: float = 0.0
+    labels: bool = False
 
 
 class Lesson(NamedTuple):
@@ -66,8 +68,8 @@ class Lesson(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """How many targets, sampled tokens and held ones are asked for."""
-        sampled = len(self.sampled.tokens) if self.sampled else 0
+        """How many targets, sampled tokens and held ones the trunk is asked for."""
+        sampled = len(self.sampled.tokens) if self.sampled and not self.sampled.labels else 0
         return len(self.trunk.asked) - sampled, sampled, self.held
 
 
@@ -146,13 +148,16 @@ class Objective:
         """One pass: the divergence at each of its N targets, [N], the reward's loss of all its trajectories, and the
         divergence from the start model at each of its H held tokens, [H]."""
         trunks, live = [lesson.whole for lesson in lessons], self.teacher.live
+        labels = any(lesson.sampled and lesson.sampled.labels for lesson in lessons)
         if self.update.detach:
             (trunk,) = trunks
             hidden_ND, keys = on_detached(self.student, trunk, keep=live)
         else:
-            hidden_ND, keys = on_trunks(self.student, trunks, keep=live)
+            hidden_ND, keys = on_trunks(self.student, trunks, keep=live or labels)
         parts = hidden_ND.split([size for lesson in lessons for size in lesson.sizes])
         targets_ND, sampled_SD, held_HD = (torch.cat(parts[kind::3]) for kind in range(3))
+        if labels:
+            sampled_SD = on_own_branches(self.student, trunks, keys, tokens=self.pass_tokens)
         head = Head(self.student)
         reward = self._reward(lessons, head, sampled_SD)
         moved_H = self._moved([lesson.anchor for lesson in lessons if lesson.anchor], head, held_HD)

@@ -82,8 +82,7 @@ def on_detached(model: Any, trunk: Trunk, *, keep: bool = False) -> tuple[torch.
     return _at(hidden_BTD, [(0, position - 1 - start) for position in trunk.asked]), cache.kept if keep else None
 
 
-@torch.no_grad()
-def on_branches(
+def on_own_branches(
     model: Any,
     trunks: Sequence[Trunk],
     keys: Keys | None,
@@ -91,10 +90,10 @@ def on_branches(
     tokens: int = PASS_TOKENS,
     attending: Callable[[Any], AbstractContextManager[None]] = branch_attention,
 ) -> torch.Tensor:
-    """The branches of all trunks above the trunks' `keys`: hidden states [M, D] of their asked tokens.
+    """The branches of all trunks above the trunks' `keys`: hidden states [M, D] of their asked tokens, with gradients.
 
     About `tokens` branch tokens go through the model at a time, its layers `attending` as branches do. Without keys
-    each hinted context is read whole.
+    each branch's context is read whole.
     """
     rows = [(row, branch) for row, trunk in enumerate(trunks) for branch in trunk.branches]
     if keys is None:
@@ -110,6 +109,10 @@ def on_branches(
         taken += len(branch.ids)
     with attending(model):
         return torch.cat([_one_pass(model, taken, keys) for taken in passes])
+
+
+on_branches = torch.no_grad()(on_own_branches)
+"""`on_own_branches` without a gradient: what a teacher says, who has none."""
 
 
 def _one_pass(model: Any, rows: Sequence[tuple[int, Branch]], keys: Keys) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The keys and values of trunks: kept whole by a pass over them, and which models can share them.
 
 transformers' own cache drops what a sliding layer will not see again, and copies what it appends. Here a pass keeps
-what every layer hands in, as it is and without its gradient, so that branches can leave anywhere. Keeping twice keeps
-the same, so a layer whose activations are made again in the backward pass (`checkpointed`) may keep again.
+what every layer hands in, as it is, so that branches can leave anywhere. Keeping twice keeps the same, so a layer whose
+activations are made again in the backward pass (`checkpointed`) may keep again.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +30,7 @@ class KeptLayer(DynamicLayer):
         if self.before:
             key_states = torch.cat([self.before[0], key_states], dim=-2)
             value_states = torch.cat([self.before[1], value_states], dim=-2)
-        self.keys, self.values = key_states.detach(), value_states.detach()
+        self.keys, self.values = key_states, value_states
         return key_states, value_states
 
     def get_seq_length(self) -> int:

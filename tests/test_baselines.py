@@ -16,7 +16,7 @@ from distill.correction import by_turn
 from distill.learner import Learner
 from distill.lesson import Lesson
 from distill.likelihood import imitation_loss, unlikelihood_loss
-from distill.prefill import plain_prefill
+from distill.prefill import hinted_prefill, plain_prefill
 from envs.policies.hf import LocalPolicy
 from envs.rollout import rollout
 from tools.command import InputError
@@ -42,9 +42,10 @@ def lessons(policy: LocalPolicy, criticized: list[Criticized], method: Method) -
 
 def surprise(model: Any, found: list[Lesson]) -> float:
     """Minus the mean log-prob of the lessons' tokens."""
+    read = hinted_prefill if any(lesson.trunk.branches for lesson in found) else plain_prefill
     values = [
         -float(logprobs_NV[range(len(lesson.sampled.tokens)), list(lesson.sampled.tokens)].mean())
-        for place, logprobs_NV in plain_prefill(model, [lesson.trunk for lesson in found])
+        for place, logprobs_NV in read(model, [lesson.trunk for lesson in found])
         if (lesson := found[place]).sampled
     ]
     return sum(values) / len(values)
@@ -89,17 +90,26 @@ def test_the_expert_says_a_right_call_in_place_of_each_erroneous_turn(
     policy: LocalPolicy, criticized: list[Criticized]
 ) -> None:
     found = lessons(policy, criticized, "expert")
-    wrong = [(trajectory, group[0].message_index) for trajectory, findings in criticized for group in by_turn(findings)]
+    wrong = {
+        trajectory.id: (trajectory, [group[0].message_index for group in groups])
+        for trajectory, findings in criticized
+        if (groups := list(by_turn(findings)))
+    }
     assert len(found) == len(wrong) > 0
-    said = Counter(policy.writer.decode(lesson.sampled.tokens) for lesson in found if lesson.sampled)
-    for trajectory, index in wrong:
-        [(_, action)] = expert_actions(trajectory, {index})
-        [call] = action["tool_calls"]
-        assert any(call["function"]["name"] in text for text in said)
-        number = trajectory.turn_at(index)
-        assert number is not None
-        before = trajectory.prompt_ids(number)
-        assert any(list(lesson.trunk.ids[: len(before)]) == before for lesson in found)
+    for lesson, (trajectory, indices) in zip(found, wrong.values(), strict=True):
+        assert lesson.sampled
+        labels = iter(lesson.sampled.tokens)
+        for branch, (index, action) in zip(lesson.trunk.branches, expert_actions(trajectory, indices), strict=True):
+            number = trajectory.turn_at(index)
+            assert number is not None
+            context = [*lesson.trunk.ids[: branch.start], *branch.ids]
+            before = trajectory.prompt_ids(number)
+            assert context[: len(before)] == before
+            label = [context[position] for position in branch.asked]
+            assert label == context[len(before) :] == [next(labels) for _ in label]
+            [call] = action["tool_calls"]
+            assert call["function"]["name"] in policy.writer.decode(label)
+    assert sum(len(lesson.trunk.branches) for lesson in found) > len(found)
     before_, after = moved(policy, criticized, "expert")
     assert after < before_
 

@@ -17,6 +17,7 @@ from distill.prefill import (
     hinted_prefill,
     on_branches,
     on_detached,
+    on_own_branches,
     on_trunks,
     plain_prefill,
 )
@@ -262,6 +263,28 @@ def test_activations_made_again_leave_the_trunk_shared_and_the_gradient_as_it_is
     taught_again, again = both()
     assert torch.allclose(taught, taught_again, atol=1e-6)
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(plain, again, strict=True))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("family", [*FAMILIES, "qwen3-next"])
+def test_a_students_own_branches_have_the_gradient_of_whole_contexts(family: str, recompute: bool) -> None:
+    """Through the branches, and through the trunk that they share."""
+    chosen = [trunk.cut() for trunk in trunks()]
+    model = built(family)
+    head = Head(model)
+    contexts = [
+        Trunk([*trunk.ids[: branch.start], *branch.ids], branch.asked) for trunk in chosen for branch in trunk.branches
+    ]
+    whole_ND = torch.cat([on_trunks(model, [context])[0] for context in contexts])
+    naive = gradients(model, -head.logprobs(whole_ND)[:, 0].sum())
+    if recompute:
+        checkpointed(model)
+    _, keys = on_trunks(model, chosen, keep=True)
+    shared_ND = on_own_branches(model, chosen, keys, tokens=60)
+    assert torch.allclose(shared_ND, whole_ND, atol=1e-5)
+    shared = gradients(model, -head.logprobs(shared_ND)[:, 0].sum())
+    for one, other in zip(naive, shared, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-4)
 
 
 def test_a_detached_prefix_changes_the_gradient_and_nothing_else(model: Any) -> None:
