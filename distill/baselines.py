@@ -79,7 +79,7 @@ class Baseline:
             assert number is not None
             trunk = trajectory.prompt_ids(number)
             try:
-                ids = said([*trajectory.messages[:index], action], trajectory.tools, self.writer)
+                ids = self._as_the_student_would(action, trajectory, number)
             except InputError as error:
                 raise Unbindable("the chat form refuses what the expert says") from error
             # The first of them is decided by the token before, which has to be the branch's own.
@@ -88,6 +88,19 @@ class Baseline:
         if branches:
             labels = [token for branch in branches for token in branch.ids[1:]]
             yield Lesson(Trunk(trunk, (), branches), 0, sampled=Sampled(labels, labels=True))
+
+    def _as_the_student_would(self, action: Message, trajectory: Trajectory, number: int) -> list[int]:
+        """The tokens of `action` in place of a turn, without what the chat form writes in front of a turn, such as an
+        empty thought, and the student did not say in this one. Raises InputError where the chat form refuses it."""
+        turn = trajectory.turns[number]
+        before = trajectory.messages[: turn.message_index]
+        whole, written = (
+            said([*before, message], trajectory.tools, self.writer)
+            for message in (action, trajectory.messages[turn.message_index])
+        )
+        first = turn.token_ids[0]
+        unsaid = written[: written.index(first)] if first in written else []
+        return whole[len(unsaid) :] if whole[: len(unsaid)] == unsaid else whole
 
     def _hinted_at_top(self, trajectory: Trajectory, turns: Sequence[Sequence[Finding]]) -> Iterator[Lesson]:
         if hint := joined(finding.hint for group in turns for finding in group if finding.hint):

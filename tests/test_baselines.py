@@ -108,7 +108,9 @@ def test_the_expert_says_a_right_call_in_place_of_each_erroneous_turn(
             label = [context[position] for position in branch.asked]
             assert label == context[len(before) :] == [next(labels) for _ in label]
             [call] = action["tool_calls"]
-            assert call["function"]["name"] in policy.writer.decode(label)
+            text = policy.writer.decode(label)
+            assert call["function"]["name"] in text
+            assert text.startswith("<tool_call>")  # the chat form would put an empty thought in front, the student none
     assert sum(len(lesson.trunk.branches) for lesson in found) > len(found)
     before_, after = moved(policy, criticized, "expert")
     assert after < before_
