@@ -15,7 +15,7 @@ from eval.study.arms import DEFAULT, METHODS
 from eval.study.carry import carry_out, tuned_rate
 from eval.study.figures import fallen, read_study
 from eval.study.means import mean_of
-from eval.study.plan import PRESETS, Preset, places
+from eval.study.plan import PRESETS, Preset, Trial, places
 from eval.study.show import write
 from eval.study.taken import take_up
 from tools.command import InputError
@@ -89,12 +89,34 @@ def test_learning_rates_are_tuned_on_tasks_that_no_arm_is_measured_on() -> None:
     place = places(PRESETS["full"], Path("out"))[0]
     tuned = [trial.config() for trial in place.tuning()]
     measured = [trial.config() for trial in place.measured(2e-4)]
-    assert len(tuned) == 2
+    assert [config.update.learning_rate for config in tuned] == [1e-4, 3e-4, 3e-5, 1e-5]
     assert len(measured) == 3
     seen = {seed for config in tuned for number in range(config.rounds) for seed in config.training_seeds(number)}
     for config in measured:
         assert not seen & {seed for number in range(config.rounds) for seed in config.training_seeds(number)}
         assert not seen & set(config.guard_seeds)
+
+
+@pytest.mark.parametrize(
+    ("acting", "tried", "chosen"),
+    [
+        ({1e-4, 3e-4}, [1e-4, 3e-4], 1e-4),
+        ({3e-4}, [1e-4, 3e-4], 3e-4),
+        ({3e-5, 1e-5}, [1e-4, 3e-4, 3e-5], 3e-5),
+        (set(), [1e-4, 3e-4, 3e-5, 1e-5], 1e-5),
+    ],
+)
+def test_lower_rates_are_tried_where_an_arm_stops_acting_at_the_others(
+    acting: set[float], tried: list[float], chosen: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def score(trial: Trial) -> dict[str, Any]:
+        return {"invalid_per_100": trial.rate, "acts": trial.rate in acting, "undone": 0}
+
+    monkeypatch.setattr("eval.study.carry._score", score)
+    place = places(PRESETS["small"], tmp_path)[0]
+    place.folder.mkdir(parents=True)
+    assert tuned_rate(place) == chosen
+    assert [float(rate) for rate in json.loads(place.tuning_file.read_text())["tried"]] == tried
 
 
 @pytest.fixture(scope="module")

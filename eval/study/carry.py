@@ -85,14 +85,20 @@ def _alone(folder: Path) -> Iterator[None]:
 def tuned_rate(place: Place) -> float:
     """The learning rate with the fewest invalid calls in the rounds after the first update, of those that act on.
 
-    Where none acts on, the smallest.
+    Lower ones are tried only where none does; where none of them does either, it is the smallest.
     """
     path = place.tuning_file
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["rate"])
-    found = {trial.rate: _score(trial) for trial in place.tuning()} if len(place.preset.rates) > 1 else {}
-    acting = {rate: score["invalid_per_100"] for rate, score in found.items() if score["acts"]}
-    rate = min(acting, key=lambda rate: acting[rate]) if acting else min(place.preset.rates)
+    found: dict[float, dict[str, Any]] = {}
+    acting: dict[float, float] = {}
+    for trial in place.tuning() if len(place.preset.rates) > 1 else ():
+        if acting and trial.rate not in place.preset.rates:
+            break
+        found[trial.rate] = score = _score(trial)
+        if score["acts"]:
+            acting[trial.rate] = score["invalid_per_100"]
+    rate = min(acting, key=lambda rate: acting[rate]) if acting else min(found or place.preset.rates)
     record = {"rate": rate, "tried": {f"{rate:g}": score for rate, score in found.items()}}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return rate

@@ -17,8 +17,9 @@ TUNING_SEED = 900
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """How much is done. An arm's learning rate is the best of `rates` on `tuning_rollouts` rollouts: with fewer than it
-    is measured on, what breaks later may win; the only one needs no trial. Controls and variants learn at the default's
-    rate, unless all are tuned (`tune_all`)."""
+    is measured on, what breaks later may win; the only one needs no trial. An arm that stops acting at each of them has
+    `lower_rates` tried, one by one, until it acts on. Controls and variants learn at the default's rate, unless all are
+    tuned (`tune_all`)."""
 
     name: str
     arms: Sequence[Arm]
@@ -27,6 +28,7 @@ class Preset:
     a_round: int = 32
     tuning_rollouts: int = 512
     rates: Sequence[float] = (1e-4, 3e-4)
+    lower_rates: Sequence[float] = (3e-5, 1e-5)
     tune_all: bool = False
     tasks: int = 128
     held_out_tasks: int = 64
@@ -148,7 +150,8 @@ class Place:
         return replace(self, arm=arm, folder=self.folder.with_name(arm.name))
 
     def tuning(self) -> Iterator[Trial]:
-        for rate in self.preset.rates:
+        """Every trial that there may be; of the lower rates only those are made that it takes."""
+        for rate in (*self.preset.rates, *self.preset.lower_rates):
             yield self._trial(self.folder / "tuning" / f"{rate:g}", TUNING_SEED, rate)
 
     def measured(self, rate: float) -> Iterator[Trial]:
