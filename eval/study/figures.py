@@ -17,6 +17,7 @@ from critics.rates import Rate
 from envs import read_records
 from eval.folder import json_file
 from eval.study.plan import EVERY, Place, Preset, places
+from tools.command import InputError
 
 SCHEMA_VERSION = 1
 
@@ -40,6 +41,14 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
             "seeds": seeds,
         }
     return {"schema_version": SCHEMA_VERSION, "preset": preset.name, "settings": settings}
+
+
+def study_file(path: Path) -> dict[str, Any]:
+    """A study.json as it was written. Raises InputError for what is no study."""
+    study = json_file(path)
+    if study.get("schema_version") != SCHEMA_VERSION or "settings" not in study:
+        raise InputError(f"{path} is no study that this hintsight reads: do python -m eval study again")
+    return study
 
 
 def _seed(place: Place, number: int) -> dict[str, Any] | None:

@@ -12,9 +12,8 @@ from typing import Any
 from markupsafe import Markup
 
 from eval.charts import Curve, Point, curves
-from eval.folder import json_file
 from eval.study.arms import DEFAULT, LONG, Arm
-from eval.study.figures import SCHEMA_VERSION
+from eval.study.figures import study_file
 from eval.study.goals import goals
 from eval.study.table import COLUMNS, cells, markdown, start
 from tools.command import InputError
@@ -32,9 +31,7 @@ AVERAGED = 16
 def page(path: Path, suffix: str) -> str:
     """A study's page, or, for the suffix .svg, its picture, for .md its tables. Raises InputError for what is no study,
     or an empty one."""
-    study = json_file(path)
-    if study.get("schema_version") != SCHEMA_VERSION or "settings" not in study:
-        raise InputError(f"{path} is no study that this hintsight reads: do python -m eval study again")
+    study = study_file(path)
     if not any(DEFAULT.name in setting["arms"] for setting in study["settings"].values()):
         raise InputError(f"{path} has no finished arm {DEFAULT.name!r}, which the others are compared with")
     try:

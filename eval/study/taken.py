@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.folder import json_file
-from eval.study.figures import SCHEMA_VERSION
+from eval.study.figures import study_file
 from eval.study.plan import EVERY, Place, Preset, places
 from tools.command import InputError
 
@@ -18,9 +17,7 @@ from tools.command import InputError
 def take_up(path: Path, preset: Preset, out: Path) -> None:
     """Write into `out` what the study.json at `path` has and `out` has not. Raises InputError for a study of another
     preset, world or start model, and for what is no study."""
-    study = json_file(path)
-    if study.get("schema_version") != SCHEMA_VERSION or "settings" not in study:
-        raise InputError(f"{path} is no study that this hintsight reads: give the study.json of another machine")
+    study = study_file(path)
     if study.get("preset") != preset.name:
         found = study.get("preset")
         raise InputError(f"{path} is of the preset {found!r}, this of {preset.name!r}: name it by --preset")
