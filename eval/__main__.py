@@ -212,18 +212,18 @@ class Report:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write it; else report.html there. Of a study, a name that ends in .svg gets its picture,
     one in .md its tables."""
-    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = ()
-    """Run folders of baselines, whose error rates are drawn beside this run's."""
+    against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN|STUDY...")] = ()
+    """Run folders of baselines, whose error rates are drawn beside this run's; studies, in a study's picture."""
 
     def __call__(self) -> None:
         from eval.report import write, write_page
 
-        study = self.run / "study.json" if self.run.is_dir() else self.run
+        study, *others = (path / "study.json" if path.is_dir() else path for path in (self.run, *self.against))
         if study.name.endswith(".json") and study.is_file():
             from eval.study.page import page
 
             out = self.out or study.with_name("report.html")
-            print(write_page(page(study, out.suffix), out))
+            print(write_page(page(study, out.suffix, against=others), out))
             return
         print(write(self.run, self.out or self.run / "report.html", against=self.against))
 

@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 WIDTH = 400
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 36
 ROW = 34
+LABEL = 34
+"""Of a label below a chart: its width, with what keeps it apart from the next."""
 
 
 class Point(NamedTuple):
@@ -41,17 +43,19 @@ def curves(
     *,
     title: str,
     description: str,
+    width: int = WIDTH,
     height: int = 210,
     share: bool = False,
+    up_to: float = 0.0,
     axis: str = "round",
     step: int = 0,
 ) -> Markup:
-    """Curves over rounds, from zero; a share goes up to 1. With a `step` the points are at 0, `step`, 2 `step`, ... of
-    what `axis` says."""
+    """Curves over rounds, from zero to the highest, or to `up_to` if that is more; a share goes up to 1. With a `step`
+    the points are at 0, `step`, 2 `step`, ... of what `axis` says."""
     rounds = max((len(curve.points) for curve in series), default=0)
     most = max((max(point.y, point.high if curve.band else 0) for curve in series for point in curve.points), default=1)
-    ticks = [0, 0.25, 0.5, 0.75, 1] if share else _ticks(most)
-    inner_width, inner_height = WIDTH - LEFT - RIGHT, height - TOP - BOTTOM
+    ticks = [0, 0.25, 0.5, 0.75, 1] if share else _ticks(max(most, up_to))
+    inner_width, inner_height = width - LEFT - RIGHT, height - TOP - BOTTOM
 
     def x(number: float) -> float:
         return LEFT + inner_width * ((number - 1) / (rounds - 1) if rounds > 1 else 0.5)
@@ -62,10 +66,10 @@ def curves(
     def label(number: int) -> str:
         return str(step * (number - 1) if step else number)
 
-    parts = [_grid_line(tick, y(tick)) for tick in ticks]
-    every = max(1, ceil(rounds / 10))
+    parts = [_grid_line(tick, y(tick), width - RIGHT) for tick in ticks]
+    every = max(1, ceil(rounds * LABEL / inner_width))
     parts += [_text(x(n), height - 19, label(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
-    parts.append(_text(WIDTH - RIGHT, height - 3, axis, "tick end"))
+    parts.append(_text(width - RIGHT, height - 3, axis, "tick end"))
     for curve in series:
         numbered = list(enumerate(curve.points, 1))
         line = " ".join(f"{x(n):.1f},{y(point.y):.1f}" for n, point in numbered)
@@ -79,7 +83,7 @@ def curves(
             parts.append(
                 _dot(x(n), y(point.y), f"dot {curve.kind} {mark}", f"{curve.name}, {axis} {label(n)}: {point.y:.3g}")
             )
-    return _svg(height, title, description, parts)
+    return _svg(height, title, description, parts, width)
 
 
 def before_after(rows: Sequence[tuple[str, Point | None, Point | None]], *, title: str, description: str) -> Markup:
@@ -132,10 +136,10 @@ def falls(pairs: Sequence[tuple[float, float]], *, title: str, description: str)
     return _svg(height, title, description, parts)
 
 
-def _svg(height: float, title: str, description: str, parts: Iterable[Markup]) -> Markup:
+def _svg(height: float, title: str, description: str, parts: Iterable[Markup], width: int = WIDTH) -> Markup:
     head = Markup('<svg role="img" viewBox="0 0 {} {}" aria-label="{}"><title>{}</title><desc>{}</desc>')
     name = f"{title}. {description}"
-    return head.format(WIDTH, height, name, title, description) + Markup("").join(parts) + Markup("</svg>")
+    return head.format(width, height, name, title, description) + Markup("").join(parts) + Markup("</svg>")
 
 
 def _ticks(most: float) -> list[float]:

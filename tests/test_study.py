@@ -275,6 +275,23 @@ def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_p
     assert "rollouts 16" in picture
 
 
+def test_a_picture_has_the_panels_of_other_studies_on_one_scale(
+    finished: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = read_study(finished[0], TINY)
+    write(tmp_path / "one", study)
+    curve = study["settings"]["easy"]["arms"]["targeted"]["seeds"][0]["curve"]
+    curve[0]["invalid_per_100"]["rate"] = 400.0
+    write(tmp_path / "other", {**study, "preset": "larger"})
+    main(["report", str(tmp_path / "one"), "--against", str(tmp_path / "other"), "--out", str(tmp_path / "both.svg")])
+    panels = ElementTree.parse(tmp_path / "both.svg").getroot().findall("{*}svg")
+    titles = [panel.findtext("{*}title") for panel in panels]
+    assert titles == ["easy, invalid calls per 100 by rollouts", "easy, larger, invalid calls per 100 by rollouts"]
+    assert [[text.text for text in panel.findall("{*}text")].count("400") for panel in panels] == [1, 1]
+    with pytest.raises(InputError, match="in its picture alone: give an --out"):
+        main(["report", str(tmp_path / "one"), "--against", str(tmp_path / "other")])
+
+
 def test_what_becomes_of_long_runs_is_drawn(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
     study = read_study(finished[0], TINY)
     arms = study["settings"]["easy"]["arms"]

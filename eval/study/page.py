@@ -23,27 +23,35 @@ DRAWN = ("targeted", "rejection", "grpo", "unlikelihood", "hints-at-top", "exper
 
 COLOURS = "#2450b8 #b4491f #8a6d00 #7a3d9a #137a6c #5b6470 #b03060".split()
 DARK_COLOURS = "#86abff #f0935f #d9b93c #c497e8 #4fc3b0 #a3adb9 #f08ab0".split()
-PANEL = 400, 250
+PICTURE, PANEL = 860, 250
+"""The picture's width, and a panel's height."""
 AVERAGED = 16
 """Rounds of a long run that make a point of its curve."""
 
 
-def page(path: Path, suffix: str) -> str:
-    """A study's page, or, for the suffix .svg, its picture, for .md its tables. Raises InputError for what is no study,
-    or an empty one."""
-    study = study_file(path)
-    if not any(DEFAULT.name in setting["arms"] for setting in study["settings"].values()):
-        raise InputError(f"{path} has no finished arm {DEFAULT.name!r}, which the others are compared with")
+def page(path: Path, suffix: str, *, against: Sequence[Path] = ()) -> str:
+    """A study's page, or, for the suffix .svg, its picture, which has panels of other studies too, or for .md its
+    tables. Raises InputError for what is no study, or an empty one."""
+    if against and suffix != ".svg":
+        raise InputError("other studies are drawn beside a study in its picture alone: give an --out that ends in .svg")
+    study, *others = map(_finished, (path, *against))
     try:
         match suffix:
             case ".svg":
-                return picture(study)
+                return picture(study, others)
             case ".md":
                 return markdown(study)
             case _:
                 return html(study, path.resolve().parent.name)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{path} holds what this hintsight does not write ({error!r}): do the study again") from error
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    study = study_file(path)
+    if not any(DEFAULT.name in setting["arms"] for setting in study["settings"].values()):
+        raise InputError(f"{path} has no finished arm {DEFAULT.name!r}, which the others are compared with")
+    return study
 
 
 def html(study: Mapping[str, Any], name: str) -> str:
@@ -83,9 +91,13 @@ def _shown(name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _invalid(point: Mapping[str, Any]) -> float:
+    return float(point["invalid_per_100"]["rate"])
+
+
 def _charts(arms: Mapping[str, Any], drawn: Sequence[str]) -> Iterator[tuple[str, Markup]]:
     kinds = (
-        ("invalid calls per 100", lambda point: point["invalid_per_100"]["rate"], False),
+        ("invalid calls per 100", _invalid, False),
         ("tasks solved", lambda point: point["success"]["rate"], True),
         ("valid calls per task", lambda point: point["valid_calls_per_task"], False),
         ("divergence on right calls, nats a token", lambda point: point["clean_divergence"], False),
@@ -96,20 +108,18 @@ def _charts(arms: Mapping[str, Any], drawn: Sequence[str]) -> Iterator[tuple[str
 
 
 def _chart(
-    arms: Mapping[str, Any], drawn: Sequence[str], label: str, figure: Any, *, share: bool = False, height: int = 230
+    arms: Mapping[str, Any], drawn: Sequence[str], label: str, figure: Any, *, height: int = 230, **how: Any
 ) -> Markup:
     """A curve for each arm over rollouts; of several seeds their mean, with the lowest and the highest as a band."""
-    series = [_curve(arm, arms[arm]["seeds"], figure) for arm in reversed(drawn) if arms[arm]["seeds"][0]["curve"]]
+    series = _series(arms, drawn, figure)
     said = "; ".join(f"{curve.name} from {curve.points[0].y:.3g} to {curve.points[-1].y:.3g}" for curve in series)
-    return curves(
-        series,
-        title=f"{label} by rollouts",
-        description=said,
-        height=height,
-        share=share,
-        axis="rollouts",
-        step=_step(arms[drawn[0]]),
-    )
+    title, step = f"{label} by rollouts", _step(arms[drawn[0]])
+    return curves(series, title=title, description=said, height=height, axis="rollouts", step=step, **how)
+
+
+def _series(arms: Mapping[str, Any], drawn: Sequence[str], figure: Any) -> list[Curve]:
+    """What is drawn first lies on top."""
+    return [_curve(arm, arms[arm]["seeds"], figure) for arm in reversed(drawn) if arms[arm]["seeds"][0]["curve"]]
 
 
 def _curve(arm: str, seeds: Sequence[Mapping[str, Any]], figure: Any) -> Curve:
@@ -188,10 +198,12 @@ def _failures(arms: Mapping[str, Any]) -> Iterator[str]:
             yield f"{arm}: {undone} rounds were undone by the guard."
 
 
-def picture(study: Mapping[str, Any]) -> str:
-    """The picture that a README leads with: a panel for each setting, invalid calls against rollouts."""
-    panels = [(name, setting) for name, setting in study["settings"].items() if DEFAULT.name in setting["arms"]]
-    width, height = PANEL
+def picture(study: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The picture that a README leads with: a panel for each setting, invalid calls against rollouts. Those of other
+    studies say their preset."""
+    settings = [*study["settings"].items()]
+    settings += [(f"{name}, {other['preset']}", each) for other in others for name, each in other["settings"].items()]
+    panels = [(name, setting) for name, setting in settings if DEFAULT.name in setting["arms"]]
     names = [arm for arm in DRAWN if any(arm in setting["arms"] for _, setting in panels)]
     parts = [Markup("<style>") + Markup(_FIGURE_STYLE + _colour_rules()) + Markup("</style>")]
     parts.append(Markup('<rect class="paper" width="100%" height="100%" rx="10"/>'))
@@ -200,23 +212,31 @@ def picture(study: Mapping[str, Any]) -> str:
         parts.append(Markup('<line class="line {0}" x1="{1}" x2="{2}" y1="24" y2="24"/>').format(_kind(arm), x, x + 18))
         parts.append(Markup('<text class="label" x="{}" y="28">{}</text>').format(x + 23, arm))
         x += 40 + 7.0 * len(arm)
+    room = PICTURE // len(panels)
+    drawn = [[arm for arm in DRAWN if arm in setting["arms"]] for _, setting in panels]
+    every = [
+        curve
+        for (_, setting), shown in zip(panels, drawn, strict=True)
+        for curve in _series(setting["arms"], shown, _invalid)
+    ]
+    highest = max(point.high for curve in every for point in curve.points)
     for number, (name, setting) in enumerate(panels):
-        left = 10 + number * (width + 20)
-        says = f"{name}: {setting['env']}, invalid calls per 100"
-        parts.append(Markup('<text class="label title" x="{}" y="58">{}</text>').format(left + 10, says))
-        drawn = [arm for arm in DRAWN if arm in setting["arms"]]
+        left, width = 10 + number * room, room - 20
+        parts.append(Markup('<text class="label title" x="{}" y="58">{}</text>').format(left + 10, name))
+        says = f"{setting['env']}, invalid calls per 100"
+        parts.append(Markup('<text x="{}" y="75">{}</text>').format(left + 10, says))
         chart = _chart(
             setting["arms"],
-            drawn,
+            drawn[number],
             f"{name}, invalid calls per 100",
-            lambda p: p["invalid_per_100"]["rate"],
-            height=height,
+            _invalid,
+            width=width,
+            height=PANEL,
+            up_to=highest,
         )
-        place = f'<svg x="{left}" y="66" width="{width}" height="{height}" '
+        place = f'<svg x="{left}" y="82" width="{width}" height="{PANEL}" '
         parts.append(Markup(str(chart).replace("<svg ", place, 1)))
-    whole = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}">').format(
-        20 + len(panels) * (width + 20) - 20, height + 76
-    )
+    whole = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}">').format(PICTURE, PANEL + 92)
     return str(whole + Markup("").join(parts) + Markup("</svg>")) + "\n"
 
 
