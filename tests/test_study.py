@@ -11,7 +11,7 @@ import pytest
 
 from envs import read_records
 from eval.__main__ import main
-from eval.study.arms import DEFAULT, METHODS
+from eval.study.arms import DEFAULT, LONG, METHODS
 from eval.study.carry import carry_out, tuned_rate
 from eval.study.figures import fallen, read_study
 from eval.study.means import mean_of
@@ -77,6 +77,7 @@ def test_arms_differ_in_what_they_name_only(name: str) -> None:
         ("small", "told", None),
         ("full", "placebo", "placebo"),
         ("full", "targeted-long", "targeted"),
+        ("full", "no-guard-long", "no-guard"),
         ("full", "grpo-long", "grpo"),
     ],
 )
@@ -301,10 +302,12 @@ def test_what_becomes_of_long_runs_is_drawn(finished: tuple[Path, list[str]], tm
     last = arms["targeted"]["seeds"][0]["curve"][-1]
     late = [{**last, "invalid_per_100": {"rate": 90.0}}] * 20
     longer = {**arms["targeted"]["seeds"][0], "curve": [*arms["targeted"]["seeds"][0]["curve"], *late]}
-    arms["targeted-long"] = {**arms["targeted"], "kind": "variant", "seeds": [longer]}
+    for arm in LONG:
+        arms[arm.name] = {**arms["targeted"], "kind": "variant", "seeds": [longer]}
     write(tmp_path, study)
     main(["report", str(tmp_path)])
-    assert "targeted-long ends at 90" in (tmp_path / "report.html").read_text()
+    ends = "; ".join(f"{arm.name} ends at 90" for arm in LONG)
+    assert ends in (tmp_path / "report.html").read_text()
 
 
 def test_what_is_no_study_has_no_page(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ DEFAULT = Arm(
     name="targeted", kind="ours", says="the default: targeted hints, frozen teacher, error tokens", guarded=True
 )
 
+NO_GUARD = Arm(name="no-guard", kind="variant", says="the default, of which no round is undone")
+
 GRPO = Arm(
     name="grpo",
     kind="baseline",
@@ -154,11 +156,14 @@ VARIANTS = (
         update={"anchor": 0.0},
         guarded=True,
     ),
-    Arm(name="no-guard", kind="variant", says="no round is undone"),
+    NO_GUARD,
     Arm(name="no-admission", kind="variant", says="every hint is let in", update={"admit": inf}, guarded=True),
 )
 
 LONG = tuple(
-    replace(arm, name=f"{arm.name}-long", kind="variant", says=f"{arm.says}; goes on long", rounds=16, longer_than=arm)
-    for arm in (DEFAULT, GRPO)
+    replace(
+        arm, name=f"{arm.name}-long", kind="variant", says=f"{arm.says}; goes on long", rounds=rounds, longer_than=arm
+    )
+    for arm, rounds in ((DEFAULT, 16), (NO_GUARD, 24), (GRPO, 40))
 )
+"""Rounds enough for 1,000 steps after the best ones: the fewer mistakes are left, the fewer steps a round has."""

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from eval.charts import Curve, Point, curves
-from eval.study.arms import DEFAULT, LONG, Arm
+from eval.study.arms import DEFAULT, LONG, NO_GUARD, Arm
 from eval.study.figures import study_file
 from eval.study.goals import goals
 from eval.study.table import COLUMNS, cells, markdown, start
@@ -21,8 +21,9 @@ from tools.command import InputError
 DRAWN = ("targeted", "rejection", "grpo", "unlikelihood", "hints-at-top", "expert", "placebo")
 """The arms that are drawn in this order of colours."""
 
-COLOURS = "#2450b8 #b4491f #8a6d00 #7a3d9a #137a6c #5b6470 #b03060".split()
-DARK_COLOURS = "#86abff #f0935f #d9b93c #c497e8 #4fc3b0 #a3adb9 #f08ab0".split()
+COLOURED = (*DRAWN, NO_GUARD.name)
+COLOURS = "#2450b8 #b4491f #8a6d00 #7a3d9a #137a6c #5b6470 #b03060 #7d5a3c".split()
+DARK_COLOURS = "#86abff #f0935f #d9b93c #c497e8 #4fc3b0 #a3adb9 #f08ab0 #c9a27e".split()
 PICTURE, PANEL = 860, 250
 """The picture's width, and a panel's height."""
 AVERAGED = 16
@@ -139,7 +140,8 @@ def _long(arms: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
             title = f"{label}, in runs that go on long"
             said = "; ".join(f"{curve.name} ends at {curve.points[-1].y:.3g}" for curve in series)
             chart = curves(series, title=title, description=said, height=230, share=share, axis="rollouts", step=step)
-            yield f"{title} ({', '.join(curve.name for curve in series)})", chart
+            keys = (Markup('<span class="key {}">{}</span>').format(curve.kind, curve.name) for curve in series)
+            yield Markup("{}: {}").format(title, Markup(" ").join(keys)), chart
 
 
 def _thinned(arm: Arm, curve: Sequence[Mapping[str, Any]], figure: str) -> Curve:
@@ -246,7 +248,7 @@ def _step(record: Mapping[str, Any]) -> int:
 
 
 def _kind(arm: str) -> str:
-    return f"arm-{DRAWN.index(arm)}"
+    return f"arm-{COLOURED.index(arm)}"
 
 
 def _colour_rules() -> str:
