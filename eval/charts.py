@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 WIDTH = 400
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 36
 ROW = 34
-LABEL = 34
-"""Of a label below a chart: its width, with what keeps it apart from the next."""
+DIGIT, APART = 6.5, 14
+"""How wide a digit below a chart is, and what keeps two labels apart."""
 
 
 class Point(NamedTuple):
@@ -67,7 +67,7 @@ def curves(
         return str(step * (number - 1) if step else number)
 
     parts = [_grid_line(tick, y(tick), width - RIGHT) for tick in ticks]
-    every = max(1, ceil(rounds * LABEL / inner_width))
+    every = max(1, ceil(rounds * (DIGIT * len(label(rounds)) + APART) / inner_width))
     parts += [_text(x(n), height - 19, label(n), "tick middle") for n in range(1, rounds + 1) if (n - 1) % every == 0]
     parts.append(_text(width - RIGHT, height - 3, axis, "tick end"))
     for curve in series:
