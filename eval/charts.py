@@ -151,7 +151,7 @@ def _ticks(most: float) -> list[float]:
     return [step * number for number in range(ceil(most / step - 1e-9) + 1)]
 
 
-def _grid_line(tick: float, y: float, right: float = WIDTH - RIGHT) -> Markup:
+def _grid_line(tick: float, y: float, right: float) -> Markup:
     kind = "axis" if tick == 0 else "grid"
     line = Markup('<line class="{}" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(kind, LEFT, right, y, y)
     return line + _text(LEFT - 5, y + 4, f"{tick:g}", "tick end")

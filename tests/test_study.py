@@ -277,7 +277,7 @@ def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_p
 
 
 def test_a_picture_has_the_panels_of_other_studies_on_one_scale(
-    finished: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     study = read_study(finished[0], TINY)
     write(tmp_path / "one", study)
@@ -291,6 +291,8 @@ def test_a_picture_has_the_panels_of_other_studies_on_one_scale(
     assert [[text.text for text in panel.findall("{*}text")].count("400") for panel in panels] == [1, 1]
     with pytest.raises(InputError, match="in its picture alone: give an --out"):
         main(["report", str(tmp_path / "one"), "--against", str(tmp_path / "other")])
+    with pytest.raises(InputError, match="there is no study at"):
+        main(["report", str(tmp_path / "one"), "--against", str(tmp_path), "--out", str(tmp_path / "both.svg")])
 
 
 def test_what_becomes_of_long_runs_is_drawn(finished: tuple[Path, list[str]], tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
 
 
 def study_file(path: Path) -> dict[str, Any]:
-    """A study.json as it was written. Raises InputError for what is no study."""
+    """A study.json as it was written. Raises InputError for what is no study, or isn't there."""
+    if not path.is_file():
+        raise InputError(f"there is no study at {path}: expected a study's folder, or its study.json")
     study = json_file(path)
     if study.get("schema_version") != SCHEMA_VERSION or "settings" not in study:
         raise InputError(f"{path} is no study that this hintsight reads: do python -m eval study again")

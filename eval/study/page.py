@@ -205,8 +205,12 @@ def picture(study: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = ()) 
     studies say their preset."""
     settings = [*study["settings"].items()]
     settings += [(f"{name}, {other['preset']}", each) for other in others for name, each in other["settings"].items()]
-    panels = [(name, setting) for name, setting in settings if DEFAULT.name in setting["arms"]]
-    names = [arm for arm in DRAWN if any(arm in setting["arms"] for _, setting in panels)]
+    panels = [
+        (name, setting["env"], setting["arms"], [arm for arm in DRAWN if arm in setting["arms"]])
+        for name, setting in settings
+        if DEFAULT.name in setting["arms"]
+    ]
+    names = [arm for arm in DRAWN if any(arm in drawn for _, _, _, drawn in panels)]
     parts = [Markup("<style>") + Markup(_FIGURE_STYLE + _colour_rules()) + Markup("</style>")]
     parts.append(Markup('<rect class="paper" width="100%" height="100%" rx="10"/>'))
     x = 20.0
@@ -215,27 +219,14 @@ def picture(study: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = ()) 
         parts.append(Markup('<text class="label" x="{}" y="28">{}</text>').format(x + 23, arm))
         x += 40 + 7.0 * len(arm)
     room = PICTURE // len(panels)
-    drawn = [[arm for arm in DRAWN if arm in setting["arms"]] for _, setting in panels]
-    every = [
-        curve
-        for (_, setting), shown in zip(panels, drawn, strict=True)
-        for curve in _series(setting["arms"], shown, _invalid)
-    ]
+    every = [curve for _, _, arms, drawn in panels for curve in _series(arms, drawn, _invalid)]
     highest = max(point.high for curve in every for point in curve.points)
-    for number, (name, setting) in enumerate(panels):
+    for number, (name, env, arms, drawn) in enumerate(panels):
         left, width = 10 + number * room, room - 20
         parts.append(Markup('<text class="label title" x="{}" y="58">{}</text>').format(left + 10, name))
-        says = f"{setting['env']}, invalid calls per 100"
-        parts.append(Markup('<text x="{}" y="75">{}</text>').format(left + 10, says))
-        chart = _chart(
-            setting["arms"],
-            drawn[number],
-            f"{name}, invalid calls per 100",
-            _invalid,
-            width=width,
-            height=PANEL,
-            up_to=highest,
-        )
+        parts.append(Markup('<text x="{}" y="75">{}, invalid calls per 100</text>').format(left + 10, env))
+        label = f"{name}, invalid calls per 100"
+        chart = _chart(arms, drawn, label, _invalid, width=width, height=PANEL, up_to=highest)
         place = f'<svg x="{left}" y="82" width="{width}" height="{PANEL}" '
         parts.append(Markup(str(chart).replace("<svg ", place, 1)))
     whole = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}">').format(PICTURE, PANEL + 92)
