@@ -238,8 +238,8 @@ class Study:
     """Folder of the study: a run folder for each arm and seed, and study.json."""
     preset: Literal["small", "full", "larger"] = "small"
     """'small' is one seed of the main methods and controls, about an hour on two cores; 'full' is three of all arms,
-    with variants of the default, and takes nights; 'larger' is three arms in the hard setting, untuned, for a larger
-    --policy on a GPU."""
+    with variants of the default, and takes half a day; 'larger' is three arms in the hard setting, untuned, for
+    a larger --policy on a GPU."""
     setting: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this setting: 'easy' or 'hard'. May be given several times."""
     arm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

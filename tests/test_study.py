@@ -52,7 +52,9 @@ def test_a_rate_has_fallen_where_it_also_stays(rates: list[float], expected: int
 def test_arms_differ_in_what_they_name_only(name: str) -> None:
     preset = PRESETS[name]
     every = places(preset, Path("out"))
-    assert len({place.folder for place in every}) == len(every) == len(preset.arms) * len(preset.settings)
+    assert len({place.folder for place in every}) == len(every)
+    for setting in preset.settings:
+        assert [place.arm for place in every if place.setting == setting] == list(preset.within(setting).arms)
     by_name = {str(place): next(place.measured(2e-4)).config() for place in every if place.arm.trained}
     for place in every:
         if not place.arm.trained:
@@ -233,6 +235,20 @@ def test_only_some_of_a_preset_and_arms_beyond_it() -> None:
     assert "no-hint" not in [arm.name for arm in small.arms]
     beyond: Preset = small.only(settings=["easy"], arms=["no-hint", "targeted"])
     assert [str(place) for place in places(beyond, Path("out"))] == ["easy/targeted", "easy/no-hint"]
+
+
+def test_a_setting_may_have_other_arms_and_sizes_but_an_arm_that_is_named_is_in_all() -> None:
+    full = PRESETS["full"]
+    known = {str(place): place for place in places(full, Path("out"))}
+    assert "easy/grpo-long" in known
+    assert "hard/grpo-long" not in known
+    grpo = {name: next(known[f"{name}/grpo"].measured(1e-4)).config() for name in ("easy", "hard")}
+    assert (grpo["easy"].rounds, grpo["easy"].tasks) == (16, 128)
+    assert (grpo["hard"].rounds, grpo["hard"].tasks) == (8, 64)
+    assert known["hard/placebo"].tuned == known["hard/targeted"]  # none but methods are tuned there
+    named = places(full.only(settings=[], arms=["grpo-long"]), Path("out"))
+    assert [str(place) for place in named] == ["easy/grpo-long", "hard/grpo-long"]
+    assert next(named[1].measured(1e-4)).config().rounds == 8 * 40
 
 
 def test_another_start_model_is_for_one_setting_and_the_only_rate_is_not_tried(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ what they are shown as (`eval.study.table`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def read_study(out: Path, preset: Preset) -> dict[str, Any]:
         setting.name: {"env": setting.env, "policy": setting.policy, "says": setting.says, "arms": {}}
         for setting in preset.settings
     }
-    for place in places(replace(preset, arms=EVERY), out):
+    for place in places(preset.with_arms(EVERY), out):
         seeds = [found for number in place.begun if (found := _seed(place, number))]
         if not seeds:
             continue

@@ -1,7 +1,7 @@
 """How much of a study is done: a preset's settings, arms, seeds and sizes, and the runs that they come to."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,20 @@ class Preset:
     held_out_tasks: int = 64
     guard_tasks: int = 16
     settings: Sequence[Setting] = SETTINGS
+    otherwise: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By a setting's name, the fields of this that are others there."""
+
+    def within(self, setting: Setting) -> "Preset":
+        """What is done in one of its settings."""
+        return replace(self, settings=[setting], otherwise={}, **self.otherwise.get(setting.name, {}))
+
+    def with_arms(self, arms: Sequence[Arm]) -> "Preset":
+        """The same with these arms, in all its settings."""
+        otherwise = {
+            setting: {name: value for name, value in fields.items() if name != "arms"}
+            for setting, fields in self.otherwise.items()
+        }
+        return replace(self, arms=arms, otherwise=otherwise)
 
     def started_by(self, policy: str, *, settings: Sequence[str]) -> "Preset":
         """The same for another start model, in one setting. Raises InputError where several are left."""
@@ -52,11 +66,10 @@ class Preset:
             for name in asked:
                 if name not in known:
                     raise InputError(f"there is no {name!r} in a study: {did_you_mean(name, known)}")
-        return replace(
-            self,
-            settings=[setting for setting in self.settings if not settings or setting.name in settings],
-            arms=[arm for arm in EVERY if arm.name in arms] if arms else self.arms,
+        some = replace(
+            self, settings=[setting for setting in self.settings if not settings or setting.name in settings]
         )
+        return some.with_arms([arm for arm in EVERY if arm.name in arms]) if arms else some
 
 
 EVERY = (*METHODS, *CONTROLS, *VARIANTS, *LONG)
@@ -65,19 +78,18 @@ EVERY = (*METHODS, *CONTROLS, *VARIANTS, *LONG)
 FULL_ONLY = {"targeted-grpo", "unlikelihood", "expert", "no-hint"}
 """Methods and controls that would take the small study beyond its hour."""
 
+SMALL_SIZE: dict[str, Any] = {"rollouts": 256, "tuning_rollouts": 96, "tasks": 64, "held_out_tasks": 32}
+
 SMALL = Preset(
-    name="small",
-    arms=[arm for arm in (*METHODS, *CONTROLS) if arm.name not in FULL_ONLY],
-    seeds=1,
-    rollouts=256,
-    tuning_rollouts=96,
-    tasks=64,
-    held_out_tasks=32,
+    name="small", arms=[arm for arm in (*METHODS, *CONTROLS) if arm.name not in FULL_ONLY], seeds=1, **SMALL_SIZE
 )
+
+IN_THE_HARD_SETTING = {"arms": (*METHODS, *CONTROLS, *VARIANTS), "tune_all": False, **SMALL_SIZE}
+"""A rollout there costs four to six of the easy one's, and what happens has happened after 256."""
 
 PRESETS = {
     "small": SMALL,
-    "full": Preset(name="full", arms=EVERY, seeds=3, tune_all=True),
+    "full": Preset(name="full", arms=EVERY, seeds=3, tune_all=True, otherwise={"hard": IN_THE_HARD_SETTING}),
     "larger": replace(
         SMALL.only(settings=["hard"], arms=["targeted", "grpo", "placebo"]),
         name="larger",
@@ -184,9 +196,12 @@ class Place:
 
 
 def places(preset: Preset, out: Path) -> list[Place]:
-    """Every arm in every setting, in the order of the arms: an unfinished study has all settings of the first ones."""
+    """Every arm in every setting that has it, in the order of the arms: an unfinished study has all settings of the
+    first ones."""
+    parts = [(setting, preset.within(setting)) for setting in preset.settings]
     return [
-        Place(preset=preset, setting=setting, arm=arm, folder=out / setting.name / arm.name)
+        Place(preset=part, setting=setting, arm=arm, folder=out / setting.name / arm.name)
         for arm in preset.arms
-        for setting in preset.settings
+        for setting, part in parts
+        if arm in part.arms
     ]

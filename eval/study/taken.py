@@ -5,7 +5,6 @@ was tuned. Figures have the `made_with` of where they come from. Left out: traje
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def take_up(path: Path, preset: Preset, out: Path) -> None:
         found = study.get("preset")
         raise InputError(f"{path} is of the preset {found!r}, this of {preset.name!r}: name it by --preset")
     try:
-        for place in places(replace(preset, arms=EVERY), out):
+        for place in places(preset.with_arms(EVERY), out):
             setting = study["settings"].get(place.setting.name, {"arms": {}})
             if record := setting["arms"].get(place.arm.name):
                 if (setting["env"], setting["policy"]) != (place.setting.env, place.setting.policy):
