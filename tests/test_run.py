@@ -19,13 +19,13 @@ from envs import read_records, read_trajectories
 from envs.policies.hf import LocalPolicy
 from tools.command import InputError
 
-SMALL = ["--rounds", "2", "--rollouts", "12", "--tasks", "12", "--held-out-tasks", "6", "--band.tasks", "8"]
+SMALL = ["--rounds", "2", "--rollouts", "8", "--tasks", "6", "--held-out-tasks", "3", "--band.tasks", "4"]
 SAME = ("before", "after", "drop", "difference", "held_out_tools", "clean_divergence", "final_divergence", "rollouts")
 
 
 def small(out: Path, **options: Any) -> Config:
     """The config of `SMALL`."""
-    sizes = {"rounds": 2, "rollouts": 12, "tasks": 12, "held_out_tasks": 6, "band": Band(tasks=8)}
+    sizes = {"rounds": 2, "rollouts": 8, "tasks": 6, "held_out_tasks": 3, "band": Band(tasks=4)}
     return Config(out=out, **{"seed": 3, **sizes, **options})
 
 
@@ -55,15 +55,15 @@ def test_the_table_is_made_from_the_trajectories_in_the_folder(run: Path) -> Non
     summary = json.loads((run / "summary.json").read_text())
     for when in ("before", "after"):
         trajectories = list(read_trajectories(run / "evaluation" / f"{when}-test.jsonl"))
-        assert len(trajectories) == 12
+        assert len(trajectories) == 6
         assert measure((t, criticize(t)) for t in trajectories).to_json() == summary[when]
-    assert summary["rollouts"] == 24
+    assert summary["rollouts"] == 16
 
 
 def test_every_stage_leaves_its_file(run: Path) -> None:
     trajectories = list(read_trajectories(run / "trajectories.jsonl"))
-    assert [trajectory.task["split"] for trajectory in trajectories] == ["train"] * 24
-    assert len({trajectory.id for trajectory in trajectories}) == 24
+    assert [trajectory.task["split"] for trajectory in trajectories] == ["train"] * 16
+    assert len({trajectory.id for trajectory in trajectories}) == 16
     assert [record["id"] for record in read_records(run / "findings.jsonl")] == [t.id for t in trajectories]
     assert [record["round"] for record in read_records(run / "metrics.jsonl")] == [0, 1]
     corrections = list(read_records(run / "corrections.jsonl"))
@@ -102,7 +102,7 @@ def lines(path: Path) -> int:
 @pytest.mark.parametrize(
     ("stop", "file", "number"),
     [
-        (signal.SIGKILL, "trajectories.jsonl", 15),
+        (signal.SIGKILL, "trajectories.jsonl", 10),
         (signal.SIGINT, "evaluation/before-test.jsonl", 3),
         (signal.SIGKILL, "evaluation/after-test.jsonl", 2),
     ],
@@ -151,9 +151,9 @@ def test_a_run_goes_on_although_an_option_has_come_since(run: Path, tmp_path: Pa
 
 
 def test_only_the_same_config_is_resumed(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"another config: rollouts was 12, is 13"):
+    with pytest.raises(InputError, match=r"another config: rollouts was 8, is 13"):
         Run(small(run, resume=True, rollouts=13))
-    with pytest.raises(InputError, match=r"config: band.tasks was 8, is 9, teacher was frozen, is live; use"):
+    with pytest.raises(InputError, match=r"config: band.tasks was 4, is 9, teacher was frozen, is live; use"):
         Run(small(run, resume=True, band=Band(tasks=9), update=Update(teacher="live")))
     with pytest.raises(InputError, match="holds no run to resume"):
         Run(small(tmp_path / "nothing", resume=True))
@@ -182,7 +182,7 @@ def test_given_trajectories_are_trained_on_with_a_warning(run: Path, tmp_path: P
     assert finished.returncode == 0, finished.stderr
     assert "is stale" in finished.stderr
     summary = json.loads((tmp_path / "given" / "summary.json").read_text())
-    assert summary["rollouts"] == 24
+    assert summary["rollouts"] == 16
     assert summary["corrections"] == lines(run / "corrections.jsonl")
 
 
@@ -222,21 +222,29 @@ def test_a_round_that_leaves_its_band_is_undone_and_the_step_made_smaller(tmp_pa
     assert all(after.equal(before) for after, before in pairs)
 
 
+def test_a_users_mistake_is_one_sentence(tmp_path: Path) -> None:
+    finished = distill("--out", str(tmp_path / "run"), "--env", "stor-v0")
+    assert finished.returncode == 2
+    assert "did you mean 'store-v0'" in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("options", "said"),
     [
-        (["--env", "stor-v0"], "did you mean 'store-v0'"),
-        (["--policy", "nowhere"], "nowhere is no model folder"),
-        (["--rounds", "0"], "rounds must be at least 1"),
-        (["--learning-rate", "3"], "0 < learning rate < 1"),
-        (["--band.success", "3"], "success and valid calls from 0 to 1"),
+        ({"policy": "nowhere"}, "nowhere is no model folder"),
+        ({"rounds": 0}, "rounds must be at least 1"),
+        ({"update": Update(learning_rate=3)}, "0 < learning rate < 1"),
+        ({"band": Band(success=3)}, "success and valid calls from 0 to 1"),
     ],
 )
-def test_a_users_mistake_is_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
-    finished = distill("--out", str(tmp_path / "run"), *arguments)
-    assert finished.returncode == 2
-    assert said in finished.stderr
-    assert len(finished.stderr.strip().splitlines()) == 1
+def test_what_makes_no_run_is_refused_before_there_is_a_folder(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        Run(small(tmp_path / "run", **options))
+    assert len(str(refused.value).splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 

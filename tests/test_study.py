@@ -25,13 +25,13 @@ TINY = replace(
     PRESETS["small"],
     arms=(DEFAULT, TOLD),
     settings=PRESETS["small"].settings[:1],
-    rollouts=16,
-    a_round=8,
-    tuning_rollouts=16,
+    rollouts=8,
+    a_round=4,
+    tuning_rollouts=8,
     rates=(1e-4, 2e-4),
-    tasks=4,
-    held_out_tasks=2,
-    guard_tasks=4,
+    tasks=2,
+    held_out_tasks=1,
+    guard_tasks=2,
 )
 
 
@@ -139,7 +139,7 @@ def test_a_study_tunes_runs_and_reads(finished: tuple[Path, list[str]]) -> None:
     assert arms["targeted"]["rate"] == float(min(acting, key=lambda rate: tried[rate]["invalid_per_100"]))
     [seed] = arms["targeted"]["seeds"]
     summary = json.loads((out / "easy/targeted/seed-0/summary.json").read_text())
-    assert [part["rollouts"] for part in seed["curve"]] == [0, 8, 16]
+    assert [part["rollouts"] for part in seed["curve"]] == [0, 4, 8]
     assert seed["after"]["invalid_per_100"] == summary["after"]["invalid_per_100"]
     assert seed["curve"][-1]["invalid_per_100"]["rate"] == pytest.approx(summary["after"]["invalid_per_100"]["rate"])
     assert seed["curve"][-1]["seconds"] > seed["curve"][1]["seconds"] > 0
@@ -289,7 +289,7 @@ def test_a_study_is_a_page_and_a_picture(finished: tuple[Path, list[str]], tmp_p
     assert "at least 5 times fewer invalid calls" in page
     assert "<script" not in page
     assert ElementTree.fromstring(picture).tag.endswith("svg")
-    assert "rollouts 16" in picture
+    assert "rollouts 8" in picture
 
 
 def test_a_picture_has_the_panels_of_other_studies_on_one_scale(
