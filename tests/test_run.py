@@ -13,11 +13,13 @@ import pytest
 
 from critics.rates import measure
 from critics.rules import criticize
+from distill.__main__ import main
 from distill.config import Band, Config, Update
 from distill.run import Run
 from envs import read_records, read_trajectories
 from envs.policies.hf import LocalPolicy
 from tools.command import InputError
+from tools.command import run as run_command
 
 SMALL = ["--rounds", "2", "--rollouts", "8", "--tasks", "6", "--held-out-tasks", "3", "--band.tasks", "4"]
 SAME = ("before", "after", "drop", "difference", "held_out_tools", "clean_divergence", "final_divergence", "rollouts")
@@ -222,29 +224,30 @@ def test_a_round_that_leaves_its_band_is_undone_and_the_step_made_smaller(tmp_pa
     assert all(after.equal(before) for after, before in pairs)
 
 
-def test_a_users_mistake_is_one_sentence(tmp_path: Path) -> None:
-    finished = distill("--out", str(tmp_path / "run"), "--env", "stor-v0")
-    assert finished.returncode == 2
-    assert "did you mean 'store-v0'" in finished.stderr
-    assert len(finished.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("arguments", "said"),
     [
-        ({"policy": "nowhere"}, "nowhere is no model folder"),
-        ({"rounds": 0}, "rounds must be at least 1"),
-        ({"update": Update(learning_rate=3)}, "0 < learning rate < 1"),
-        ({"band": Band(success=3)}, "success and valid calls from 0 to 1"),
+        (["--env", "stor-v0"], "did you mean 'store-v0'"),
+        (["--policy", "nowhere"], "nowhere is no model folder"),
+        (["--rounds", "0"], "rounds must be at least 1"),
+        (["--learning-rate", "3"], "0 < learning rate < 1"),
+        (["--band.success", "3"], "success and valid calls from 0 to 1"),
     ],
 )
-def test_what_makes_no_run_is_refused_before_there_is_a_folder(
-    tmp_path: Path, options: dict[str, Any], said: str
+def test_a_users_mistake_is_one_sentence(
+    tmp_path: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(InputError, match=said) as refused:
-        Run(small(tmp_path / "run", **options))
-    assert len(str(refused.value).splitlines()) == 1
+    monkeypatch.setattr(sys, "argv", ["distill", "--out", str(tmp_path / "run"), *arguments])
+    with pytest.raises(SystemExit) as left:
+        run_command(main)
+    told = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -113,7 +113,7 @@ def test_the_report_meets_what_a_model_must_that_deserves_the_method() -> None:
 
 
 def test_a_short_report_shows_the_habits_and_the_obedience() -> None:
-    record = report(tasks=30)
+    record = report(tasks=60)
     assert json.loads(json.dumps(record)) == record
     assert record["before_habits"]["success"]["rate"] > 0.7
     assert record["plain"]["invalid_per_100"]["rate"] > 15
